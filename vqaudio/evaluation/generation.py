@@ -1,0 +1,94 @@
+"""How good generated sounds are as a set, through the eyes of a recognizer.
+
+The measures and their use on spoken digits follow SC09 as in SaShiMi (Goel et al. 2022,
+arXiv 2202.09729, appendix C.3) and DiffWave (Kong et al. 2021, arXiv 2009.09761).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def frechet_distance(features: Tensor, reference: Tensor) -> float:
+    """Fréchet distance of two Gaussians fitted to features (Heusel et al. 2017, arXiv 1706.08500).
+
+    `|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))`, equation 6 there. Lower is better. The
+    estimate falls with the number of sounds: compare equal numbers.
+
+    Args:
+        features: `[N, D]` of the sounds under test.
+        reference: `[M, D]` of real ones.
+
+    Returns:
+        0 or more, in squared units of the features.
+    """
+    mean_a, cov_a = _gaussian(features)
+    mean_b, cov_b = _gaussian(reference)
+    # tr (C1 C2)^(1/2) = tr (R C2 R)^(1/2) with R = C1^(1/2): symmetric, so eigvalsh is exact enough
+    values, vectors = torch.linalg.eigh(cov_a)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0).sqrt().sum()
+    distance = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross
+    return max(distance.item(), 0.0)
+
+
+def inception_score(log_probabilities: Tensor) -> float:
+    """Inception score (Salimans et al. 2016, arXiv 1606.03498): `exp E KL(p(y|x) || p(y))`.
+
+    High when each sound is clearly one label and all labels come equally often.
+
+    Args:
+        log_probabilities: `[N, K]`, natural logarithms.
+
+    Returns:
+        From 1 to K.
+    """
+    log_p = log_probabilities.double()
+    log_mean = log_p.logsumexp(0) - math.log(len(log_p))
+    return (log_p.exp() * (log_p - log_mean)).sum(1).mean().exp().item()
+
+
+def modified_inception_score(log_probabilities: Tensor) -> float:
+    """Modified Inception score (Gurumurthy et al. 2017, arXiv 1706.02071).
+
+    `exp E KL(p(y|x) || p(y|x'))` over all pairs of sounds: variety within a label counts as well.
+    SC09 estimates it from 10,000 random pairs; the mean over all pairs has a closed form.
+
+    Args:
+        log_probabilities: `[N, K]`, natural logarithms.
+
+    Returns:
+        1 or more, without a bound: it grows with the recognizer's confidence.
+    """
+    log_p = log_probabilities.double()
+    p = log_p.exp()
+    own = (p * log_p).sum(1).mean()
+    other = p.mean(0) @ log_p.mean(0)
+    return (own - other).exp().item()
+
+
+def am_score(log_probabilities: Tensor, reference: Tensor) -> float:
+    """AM score (Zhou et al. 2018, arXiv 1703.02000).
+
+    `KL(E p_data(y|x) || E p(y|x)) + E H(p(y|x))`: the labels come as often as in the data, and each
+    sound is clearly one of them. Lower is better.
+
+    Args:
+        log_probabilities: `[N, K]` of the sounds under test, natural logarithms.
+        reference: `[M, K]` of real ones.
+
+    Returns:
+        0 or more, in nats.
+    """
+    log_p, log_real = log_probabilities.double(), reference.double()
+    log_mean = log_p.logsumexp(0) - math.log(len(log_p))
+    log_real_mean = log_real.logsumexp(0) - math.log(len(log_real))
+    divergence = (log_real_mean.exp() * (log_real_mean - log_mean)).sum()
+    entropy = -(log_p.exp() * log_p).sum(1).mean()
+    return (divergence + entropy).item()
+
+
+def _gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
+    features = features.double()
+    return features.mean(0), torch.cov(features.T).reshape(features.shape[1], features.shape[1])
