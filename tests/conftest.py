@@ -1,0 +1,64 @@
+"""Small sounds that the tests share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.sounds import WavMaker, tone
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> WavMaker:
+    """Makes a sound file in the test's folder.
+
+    The maker takes a name and `seconds`, `sample_rate`, `channels`, `seed`, `subtype`.
+    """
+
+    def make(
+        name: str = "tone.wav",
+        seconds: float = 0.3,
+        sample_rate: int = 16000,
+        channels: int = 1,
+        seed: int = 0,
+        subtype: str | None = None,
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        samples = tone(seconds, sample_rate, channels, seed)
+        soundfile.write(path, samples.T.numpy(), sample_rate, subtype=subtype)
+        return path
+
+    return make
+
+
+BAD_SOUNDS = ["missing", "empty", "truncated", "zero-length", "nan", "text", "folder"]
+
+
+@pytest.fixture(params=BAD_SOUNDS)
+def bad_sound(request: pytest.FixtureRequest, wav: WavMaker, tmp_path: Path) -> Path:
+    """One after the other, sound files that nobody can use."""
+    path = tmp_path / f"{request.param}.wav"
+    match request.param:
+        case "empty":
+            path.write_bytes(b"")
+        case "truncated":
+            whole = wav("whole.wav", seconds=1.0).read_bytes()
+            path.write_bytes(whole[: len(whole) // 2])
+        case "zero-length":
+            soundfile.write(path, np.zeros((0, 1), np.float32), 16000)
+        case "nan":
+            soundfile.write(path, np.full((4000, 1), np.nan, np.float32), 16000, subtype="FLOAT")
+        case "text":
+            path.write_text("this is not a sound\n" * 100)
+        case "folder":
+            path.mkdir()
+    return path
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path) -> Path:
+    """A folder name that cannot become one, even for root: its parent is a file."""
+    (tmp_path / "in the way").write_text("a file")
+    return tmp_path / "in the way" / "out"

@@ -1,0 +1,64 @@
+"""Files that appear whole or not at all."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vqaudio.errors import UserError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder and its parents, if they are not there.
+
+    Raises:
+        UserError: something else has that name, or nothing may be written there.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be made a folder ({error.strerror}); choose another place"
+        ) from None
+    return folder
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a file under a temporary name in its folder; it takes its name when all went well.
+
+    The temporary name is always the same, so what a killed run left is written over by the next.
+
+    Args:
+        path: the file to write; its folder is made if it is not there.
+
+    Yields:
+        The name to write to.
+
+    Raises:
+        UserError: the place cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    part = make_folder(path.parent) / f".{path.name}.part"
+    try:
+        part.touch()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise UserError(f"{path}: cannot be written ({error.strerror}); make room") from None
+        raise
+    try:
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
