@@ -144,6 +144,12 @@ class MelHead(Section):
     units: int = Field(default=2, ge=0)
     iterations: Positive = 32
 
+    @model_validator(mode="after")
+    def _frames_overlap(self) -> "MelHead":
+        if self.n_fft % self.hop or self.n_fft < 2 * self.hop:
+            raise ValueError(f"n_fft: {self.n_fft} must be a multiple of hop {self.hop}, at least 2")
+        return self
+
 
 class CodecConfig(Section):
     """Everything that shapes a codec."""
@@ -229,7 +235,9 @@ class CodecRecipe(Section):
     optimization: Optimization
     run: Housekeeping = Housekeeping()
     warm_start_steps: int = Field(default=300, ge=0, description="steps before codes are set from data")
-    level_dropout: Share = Field(default=0.1, description="share of sounds decoded from coarse levels only")
+    level_dropout: Share = Field(
+        default=0.1, description="share of sounds decoded from coarse levels only"
+    )
 
 
 # --- the prior -------------------------------------------------------------------------------
@@ -248,7 +256,9 @@ class PriorConfig(Section):
     @model_validator(mode="after")
     def _heads_divide(self) -> "PriorConfig":
         if self.width % (2 * self.heads):
-            raise ValueError(f"width: {self.width} is not a multiple of twice the heads, {2 * self.heads}")
+            raise ValueError(
+                f"width: {self.width} is not a multiple of twice the heads, {2 * self.heads}"
+            )
         return self
 
 

@@ -1,0 +1,150 @@
+"""Fixed-shape windows: whole = chunked = batched = streamed.
+
+A sound is cut into windows of a few fixed lengths, chosen from its own length alone. Each has
+the exact receptive field as context, and each runs alone on one thread: the same shapes run the
+same kernels, so the codes are the same bits whatever else is being encoded, in whatever order
+and by however many workers.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from vqaudio.codec.layers import Context
+from vqaudio.codes import frames_for
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+LONGEST_SECONDS = 20.0
+
+
+def ladder(frame_seconds: float) -> list[int]:
+    """Window lengths in coarsest frames, from 2, each at most one and a half times the last."""
+    lengths = [2, 3]
+    while lengths[-1] * 1.3 * frame_seconds < LONGEST_SECONDS:
+        lengths.append(2 * lengths[-2])
+    return lengths
+
+
+def rung(lengths: list[int], remaining: int) -> int:
+    """The shortest window that holds `remaining` frames, or the longest there is."""
+    return next((length for length in lengths if length >= remaining), lengths[-1])
+
+
+@dataclass(frozen=True)
+class AudioWindow:
+    """A stretch of sound to encode.
+
+    Args:
+        first: index of its first coarsest frame.
+        count: coarsest frames, without context.
+        audio: `[1, 1, context + count * hop]`.
+        num_samples: length of the sound, where the window reaches its end; else None.
+    """
+
+    first: int
+    count: int
+    audio: Tensor
+    num_samples: int | None
+
+
+def cut(blocks: Iterable[Tensor], hop: int, context: Context, lengths: list[int]) -> Iterator[AudioWindow]:
+    """Cut a stream of samples `[T]` into windows, holding no more than one window of it.
+
+    Args:
+        blocks: float32, of any lengths; at least one sample in all.
+        hop: samples of a coarsest frame.
+        context: samples needed around a window.
+        lengths: the ladder.
+    """
+    source = iter(blocks)
+    kept = torch.zeros(context.left)  # starts at sample first * hop - context.left
+    first, ended = 0, False
+    while True:
+        want = context.left + lengths[-1] * hop + context.right
+        pieces = [kept]
+        have = len(kept)
+        while have < want and not ended:
+            block = next(source, None)
+            ended = block is None
+            if block is not None:
+                pieces.append(block)
+                have += len(block)
+        kept = torch.cat(pieces)
+        num_samples = first * hop + have - context.left if ended and have < want else None
+        count = lengths[-1]
+        if num_samples is not None:
+            remaining = frames_for(num_samples, hop) - first
+            if remaining <= 0:
+                return
+            count = rung(lengths, remaining)
+        audio = kept[: context.left + count * hop + context.right]
+        missing = context.left + count * hop + context.right - len(audio)
+        audio = torch.nn.functional.pad(audio, (0, missing)) if missing else audio.clone()
+        yield AudioWindow(first, count, audio.view(1, 1, -1), num_samples)
+        first += count
+        kept = kept[count * hop :]
+        if num_samples is not None and first * hop >= num_samples:
+            return
+
+
+def inside(start: int, count: int, frames: int | None) -> Tensor:
+    """float32 `[count]`, 1 for frames `start + i` that are within `[0, frames)`."""
+    index = torch.arange(start, start + count)
+    return ((index >= 0) & (index < (frames if frames is not None else start + count))).float()
+
+
+def stretch(codes: Tensor, start: int, count: int) -> Tensor:
+    """Frames `[start, start + count)` of `[Q, F]`, with code 0 where there are none: `[1, Q, count]`."""
+    frames = codes.shape[1]
+    piece = codes[:, max(start, 0) : max(0, min(start + count, frames))]
+    before = min(max(-start, 0), count)
+    return torch.nn.functional.pad(piece, (before, count - before - piece.shape[1])).unsqueeze(0)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run what is inside on one thread: the order of a sum depends on the number of them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def default_workers() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def run_ordered(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int) -> Iterator[Result]:
+    """`function` of every job, in their order, by one-threaded workers, few jobs ahead at a time."""
+    if workers == 1:
+        for job in jobs:
+            with one_thread():
+                result = function(job)
+            yield result
+        return
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for job in jobs:
+                waiting.append(pool.submit(function, job))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+            torch.set_num_threads(threads)

@@ -1,0 +1,147 @@
+"""Model folders: config.yaml, model.safetensors and a card. Nothing in them can run code."""
+
+import copy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from vqaudio.codec.model import Codec
+from vqaudio.config import CodecConfig, PriorConfig, Section, parse_section
+from vqaudio.errors import UserError
+from vqaudio.files import make_folder, replacing
+from vqaudio.fingerprint import inference_state
+from vqaudio.prior.model import CodecSpec, Prior
+
+SHIPPED = Path(__file__).parent / "pretrained"
+CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
+
+
+class CodecSpecSection(Section):
+    """What a prior's `config.yaml` says of its codec."""
+
+    sample_rate: int
+    hops: list[int]
+    codebook_sizes: list[list[int]]
+    fingerprint: str
+
+
+def save_model(folder: str | Path, model: Codec | Prior, card: str, half: bool = False) -> None:
+    """Write a model folder; every file appears whole.
+
+    Args:
+        folder: made if it is not there.
+        model: left as it is.
+        card: Markdown: data, licence, metrics, limits.
+        half: keep weights in fp16, half the size. Codebooks stay fp32.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    folder = make_folder(folder)
+    if half:
+        model = copy.deepcopy(model)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(parameter.half())
+    state = {name: value.detach().cpu().contiguous() for name, value in inference_state(model).items()}
+    if half:
+        weights = dict(model.named_parameters())
+        state = {name: value.half() if name in weights else value for name, value in state.items()}
+    with replacing(folder / WEIGHTS) as path:
+        save_file(state, path)
+    values: dict[str, Any] = {"kind": "codec", "fingerprint": model.fingerprint}
+    if isinstance(model, Prior):
+        values |= {"kind": "prior", "prior": model.config.model_dump(), "codec": asdict(model.codec)}
+    else:
+        values |= {"codec": model.config.model_dump()}
+    with replacing(folder / CONFIG) as path:
+        path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    with replacing(folder / CARD) as path:
+        path.write_text(card, encoding="utf-8")
+
+
+def find_model(name: str | Path) -> Path:
+    """The folder of a shipped name or of a path; a folder goes before a shipped name.
+
+    Raises:
+        UserError: there is no such model; the shipped names are listed.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if (SHIPPED / str(name) / CONFIG).is_file():
+        return SHIPPED / str(name)
+    shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}")))
+    raise UserError(f"{name}: neither a model folder nor a shipped model ({shipped or 'there are none'})")
+
+
+def load(name: str | Path, device: str | torch.device = "cpu") -> Codec | Prior:
+    """Load a codec or a prior, ready to use.
+
+    Args:
+        name: a shipped name or a model folder.
+        device: where to.
+
+    Raises:
+        UserError: a file is missing, damaged, or not the one that the model was saved with.
+    """
+    folder = find_model(name)
+    values = _read_config(folder / CONFIG)
+    model = _build(folder / CONFIG, values)
+    path = folder / WEIGHTS
+    try:
+        state = load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; a model folder holds {CONFIG} and {WEIGHTS}") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged ({error}); fetch the folder again") from None
+    _fill(model, state, path)
+    if model.fingerprint != values["fingerprint"]:
+        raise UserError(
+            f"{folder}: {WEIGHTS} and {CONFIG} are not as they were saved (the fingerprint differs); "
+            "fetch the folder again"
+        )
+    return model.to(device).eval()
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; a model folder holds {CONFIG} and {WEIGHTS}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: damaged ({str(error).splitlines()[0]}); fetch the folder again") from None
+    if not isinstance(values, dict) or not {"kind", "fingerprint", "codec"} <= values.keys():
+        raise UserError(f"{path}: not the configuration of a model: kind, fingerprint or codec is missing")
+    return values
+
+
+def _build(path: Path, values: dict[str, Any]) -> Codec | Prior:
+    if values["kind"] == "codec":
+        return Codec(parse_section(CodecConfig, values["codec"], f"{path}: codec"))
+    if values["kind"] == "prior":
+        spec = parse_section(CodecSpecSection, values["codec"], f"{path}: codec")
+        config = parse_section(PriorConfig, values.get("prior"), f"{path}: prior")
+        return Prior(config, CodecSpec(**spec.model_dump()))
+    raise UserError(f"{path}: kind: {values['kind']!r} is neither codec nor prior")
+
+
+def _fill(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    wanted = inference_state(model)
+    if state.keys() != wanted.keys():
+        odd = sorted(state.keys() ^ wanted.keys())[0]
+        raise UserError(f"{path}: does not fit {CONFIG}: {odd} is in only one of them")
+    for name, value in wanted.items():
+        if value.shape != state[name].shape:
+            raise UserError(
+                f"{path}: does not fit {CONFIG}: {name} has shape {list(state[name].shape)}, "
+                f"not {list(value.shape)}"
+            )
+        with torch.no_grad():
+            value.copy_(state[name])
