@@ -1,1 +1,1 @@
-
+"""How likely Codes are, and new ones."""

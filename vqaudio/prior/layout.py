@@ -103,6 +103,17 @@ class FlatLayout:
         cycles, rest = divmod(length, len(self.slots))
         return cycles * len(self.slots) + max(cut for cut in self._fine_frames if cut <= rest)
 
+    def num_samples(self, length: int) -> int:
+        """Samples of that many tokens of a sound, its last finest frame counted as full.
+
+        Raises:
+            UserError: a sound cannot end there.
+        """
+        cycles, rest = divmod(length, len(self.slots))
+        if length < 1 or rest not in self._fine_frames:
+            raise UserError(f"tokens: a sound cannot end after {length} of them")
+        return cycles * self.hops[0] + self._fine_frames[rest] * self.hops[-1]
+
     def nominal_bits(self, length: int) -> float:
         """Bits of that many tokens if every code of a codebook were equally likely; END not counted."""
         bits = [math.log2(slot.size) for slot in self.slots]
@@ -153,12 +164,9 @@ class FlatLayout:
         tokens = tokens.cpu()
         if len(tokens) and tokens[-1] == END:
             tokens = tokens[:-1]
-        cycles, rest = divmod(len(tokens), len(self.slots))
-        if not len(tokens) or rest not in self._fine_frames:
-            raise UserError(f"tokens: a sound cannot end after {len(tokens)} of them")
+        rounded = self.num_samples(len(tokens))
         self._check(tokens)
-        fine_frames = cycles * self._ratio(len(self.hops) - 1) + self._fine_frames[rest]
-        samples = fine_frames * self.hops[-1] if num_samples is None else num_samples
+        samples = rounded if num_samples is None else num_samples
         if self.length(samples) != len(tokens):
             raise UserError(f"tokens: {len(tokens)} of them are not a sound of {samples} samples")
         levels = [
