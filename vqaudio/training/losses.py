@@ -29,7 +29,7 @@ class _Magnitude(torch.autograd.Function):
         return magnitudes
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         spectra, magnitudes, window = ctx.saved_tensors
         n_fft = window.shape[0]
         # the inverse real FFT counts the bins between 0 and Nyquist twice and divides by n_fft

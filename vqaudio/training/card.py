@@ -1,0 +1,77 @@
+"""The README.md beside a trained model: what it is, what it heard, how well it does."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from vqaudio.config import CodecRecipe
+from vqaudio.corpus.manifest import Sound
+
+
+def codec_card(
+    recipe: CodecRecipe,
+    bitrate: float,
+    sounds: Sequence[Sound],
+    step: int,
+    results: Mapping[str, float],
+) -> str:
+    """Describe a codec.
+
+    Args:
+        recipe: what it was trained with.
+        bitrate: in bits per second.
+        sounds: what it was trained on.
+        step: steps taken.
+        results: terms of the loss on the validation sounds.
+
+    Returns:
+        Markdown.
+    """
+    config = recipe.codec
+    levels = [
+        f"| {i} | {level.hop} | {config.sample_rate / level.hop:.2f} | {level.bottleneck.kind} | "
+        f"{level.bottleneck.codebook_size} |"
+        for i, level in enumerate(config.levels)
+    ]
+    speakers = Counter(sound.fields["speaker"] for sound in sounds if "speaker" in sound.fields)
+    heard = f"{len(sounds)} sounds"
+    if all(sound.duration_seconds is not None for sound in sounds):
+        minutes = sum(sound.duration_seconds or 0 for sound in sounds) / 60
+        heard += f", {minutes:.0f} minutes"
+    if speakers:
+        heard += f", {len(speakers)} speakers"
+    measured = ["Not validated yet."]
+    if results:
+        rows = [f"| {name} | {value:.4f} |" for name, value in results.items()]
+        measured = [
+            "Terms of the loss on validation sounds:",
+            "",
+            "| term | value |",
+            "|---|---|",
+            *rows,
+        ]
+    return "\n".join(
+        [
+            "# A vqaudio codec",
+            "",
+            f"Sound at {config.sample_rate} Hz to integers at {bitrate:.0f} bits per second and back, "
+            f"after {step} of {recipe.optimization.steps} steps.",
+            "",
+            "| level | hop | frames/s | bottleneck | codes |",
+            "|---|---|---|---|---|",
+            *levels,
+            "",
+            "## Data",
+            "",
+            f"{heard}. Its licence binds these weights too: name it here before passing them on.",
+            "",
+            "## Metrics",
+            "",
+            *measured,
+            "",
+            "## Limits",
+            "",
+            "Voices, languages, noises and microphones unlike those of the data come out worse. The "
+            "codes keep the speaker's voice: they do not make a recording anonymous.",
+            "",
+        ]
+    )

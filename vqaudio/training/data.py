@@ -1,0 +1,203 @@
+"""Training crops: what a step sees follows from the seed and the step's number alone."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vqaudio.audio import read_audio
+from vqaudio.codes import frames_for
+from vqaudio.config import CodecData
+from vqaudio.corpus.manifest import Sound
+from vqaudio.errors import UserError
+
+MEMORY_BYTES = 1 << 30  # a corpus that fits, as 16-bit samples, is decoded only once
+AHEAD = 3  # batches made before they are asked for
+
+
+def split(sounds: Sequence[Sound], validation_sounds: int) -> tuple[list[Sound], list[Sound]]:
+    """Part a manifest into sounds to train on and sounds to validate on.
+
+    Rows whose `split` is `test` are in neither. Where no row is marked `validation` or `dev`, a few
+    are set aside by a hash of their `id`, at most a tenth, whatever the order of the manifest.
+
+    Args:
+        sounds: all rows.
+        validation_sounds: how many to validate on, at most.
+    """
+    rest = [sound for sound in sounds if sound.fields.get("split") != "test"]
+    marked = [sound for sound in rest if sound.fields.get("split") in ("validation", "dev")]
+    count = min(validation_sounds, len(marked) if marked else len(rest) // 10)
+    chosen = sorted(marked or rest, key=lambda s: hashlib.sha256(s.id.encode()).digest())[:count]
+    held_back = {id(sound) for sound in (*marked, *chosen)}
+    return [sound for sound in rest if id(sound) not in held_back], chosen
+
+
+class Crops:
+    """Batches of fixed length, cut from sounds and filled up with further sounds.
+
+    Crops are numbered through all steps and ranks. Place `p` of crop `n` takes its sound from the
+    `p`-th seeded permutation of the corpus for epoch `n // len(sounds)`, so every sound opens one
+    crop an epoch; a sound longer than the room left gives a random cut, a shorter one is followed
+    by a gap and the next. Nothing depends on what was drawn before, so training resumes anywhere.
+
+    Args:
+        sounds: what to cut from.
+        sample_rate: of the crops, in Hz.
+        config: crop length, crops a batch, gaps and perturbation.
+        seed: another seed gives other crops in another order.
+        multiple: the crop length is rounded up to a multiple of this many samples.
+
+    Raises:
+        UserError: there are no sounds, or one of the files is missing.
+    """
+
+    def __init__(
+        self,
+        sounds: Sequence[Sound],
+        sample_rate: int,
+        config: CodecData,
+        seed: int,
+        multiple: int = 1,
+    ) -> None:
+        if not sounds:
+            raise UserError(
+                "no sounds to train on; give a manifest with rows outside validation and test"
+            )
+        for sound in sounds:
+            if not sound.path.is_file():
+                raise UserError(f"{sound.path}: no such file, but the manifest names it for {sound.id}")
+        self.sounds = sounds
+        self.sample_rate = sample_rate
+        self.config = config
+        self.seed = seed
+        self.length = frames_for(round(config.crop_seconds * sample_rate), multiple) * multiple
+        self._gap = round(config.gap_seconds * sample_rate)
+        self._in_memory: dict[int, NDArray[np.int16]] | None = {} if self._fits_memory() else None
+        self._orders: dict[tuple[int, int, int], NDArray[np.int64]] = {}
+
+    def batch(self, step: int, rank: int = 0, ranks: int = 1, attempt: int = 0) -> Tensor:
+        """The crops of one step on one rank.
+
+        Args:
+            step: counted from 0.
+            rank: of `ranks` processes that share the step.
+            ranks: see `rank`.
+            attempt: another number gives other crops, for going on after a batch that broke.
+
+        Returns:
+            float32 `[B, 1, T]`.
+
+        Raises:
+            UserError: a sound cannot be decoded; it is named.
+        """
+        first = (step * ranks + rank) * self.config.crops
+        crops = [self._crop(first + i, attempt) for i in range(self.config.crops)]
+        return torch.from_numpy(np.stack(crops)[:, None])
+
+    def batches(
+        self, first: int, last: int, rank: int = 0, ranks: int = 1, attempt: int = 0
+    ) -> Iterator[Tensor]:
+        """The batches of steps `first` to `last - 1`, made ahead of time by a second thread."""
+        waiting: list[Future[Tensor]] = []
+        with ThreadPoolExecutor(1, thread_name_prefix="crops") as pool:
+            try:
+                for step in range(first, last):
+                    while len(waiting) < min(AHEAD, last - step):
+                        waiting.append(
+                            pool.submit(self.batch, step + len(waiting), rank, ranks, attempt)
+                        )
+                    yield waiting.pop(0).result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _crop(self, number: int, attempt: int) -> NDArray[np.float32]:
+        random = np.random.default_rng([self.seed, attempt, number])
+        epoch, position = divmod(number, len(self.sounds))
+        crop = np.zeros(self.length, np.float32)
+        filled = place = 0
+        while filled < self.length:
+            index = int(self._order(attempt, epoch, place)[position])
+            piece = self._piece(index, self.length - filled, random)
+            crop[filled : filled + len(piece)] = piece
+            filled += len(piece) + self._gap
+            place += 1
+        return crop
+
+    def _order(self, attempt: int, epoch: int, place: int) -> NDArray[np.int64]:
+        key = (attempt, epoch, place)
+        order = self._orders.get(key)
+        if order is None:
+            if any(old[:2] != key[:2] for old in list(self._orders)):
+                self._orders = {}  # the epoch is over
+            order = np.random.default_rng([self.seed, *key, len(self.sounds)]).permutation(
+                len(self.sounds)
+            )
+            self._orders[key] = order
+        return order
+
+    def _piece(self, index: int, room: int, random: np.random.Generator) -> NDArray[np.float32]:
+        """A sound or a random cut of it, perturbed or not: at least 1, at most `room` samples."""
+        perturbation = self.config.perturbation
+        speed = 1.0
+        if random.random() < perturbation.share:
+            low, high = math.log(perturbation.slowest), math.log(perturbation.fastest)
+            speed = math.exp(random.uniform(low, high))
+        piece = self._cut(index, math.ceil(room * speed), random)
+        if speed != 1.0:
+            resampled: NDArray[np.float32] = soxr.resample(piece, speed, 1.0)
+            piece = resampled if len(resampled) else piece
+        return piece[:room]
+
+    def _cut(self, index: int, wanted: int, random: np.random.Generator) -> NDArray[np.float32]:
+        """At most `wanted` samples of a sound, from a random place if it is longer."""
+        sound = self.sounds[index]
+        if self._in_memory is not None:
+            samples = self._in_memory.get(index)
+            if samples is None:
+                whole = self._read(sound, sound.start_seconds, sound.duration_seconds)
+                samples = np.rint(whole * 32768).clip(-32768, 32767).astype(np.int16)
+                self._in_memory[index] = samples
+            start = int(random.integers(max(1, len(samples) - wanted + 1)))
+            return samples[start : start + wanted].astype(np.float32) / np.float32(32768)
+        spare = _duration_seconds(sound) - wanted / self.sample_rate
+        if spare <= 0:
+            return self._read(sound, sound.start_seconds, sound.duration_seconds)[:wanted]
+        start_seconds = sound.start_seconds + spare * random.random()
+        return self._read(sound, start_seconds, wanted / self.sample_rate)[:wanted]
+
+    def _read(self, sound: Sound, start: float, duration: float | None) -> NDArray[np.float32]:
+        audio, _ = read_audio(
+            sound.path, self.sample_rate, start_seconds=start, duration_seconds=duration
+        )
+        mixed: NDArray[np.float32] = audio.mean(dim=0).numpy()
+        return mixed
+
+    def _fits_memory(self) -> bool:
+        room = MEMORY_BYTES / 2 / self.sample_rate
+        for sound in self.sounds:
+            room -= _duration_seconds(sound)
+            if room < 0:
+                return False
+        return True
+
+
+def _duration_seconds(sound: Sound) -> float:
+    """Length of a sound, from the manifest or else from the head of its file."""
+    if sound.duration_seconds is not None:
+        return sound.duration_seconds
+    try:
+        info = soundfile.info(sound.path)
+    except soundfile.LibsndfileError as error:
+        raise UserError(
+            f"{sound.path}: not a sound file, or a damaged one ({error.error_string})"
+        ) from None
+    return float(info.frames / info.samplerate) - sound.start_seconds
