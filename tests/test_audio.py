@@ -94,12 +94,12 @@ def test_short_sounds_keep_at_least_a_sample(tmp_path: Path, samples: int, rate:
 
 
 def test_resampling_keeps_what_is_below_half_the_rate() -> None:
-    time = torch.arange(48000) / 48000
-    audio = torch.sin(2 * torch.pi * 1000 * time)[None]
+    time = torch.arange(48000, dtype=torch.float64) / 48000
+    audio = torch.sin(2 * torch.pi * 1000 * time).float()[None]
     down = resample(audio, 48000, 16000)
     want = torch.sin(2 * torch.pi * 1000 * torch.arange(16000) / 16000)
     assert (down[0] - want)[200:-200].abs().max() < 1e-3
-    above = torch.sin(2 * torch.pi * 11000 * time)[None]
+    above = torch.sin(2 * torch.pi * 11000 * time).float()[None]
     assert resample(above, 48000, 16000)[0, 4000:-4000].abs().max() < 1e-3
 
 
