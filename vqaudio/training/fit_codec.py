@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from vqaudio.model_folder import save_model
 
 from vqaudio.audio import read_audio
 from vqaudio.codec.heads import MelSpectrogram
 from vqaudio.codec.model import Codec, CodecOutput
 from vqaudio.config import CodecRecipe, Optimization
 from vqaudio.corpus.manifest import Sound, read_manifest
+from vqaudio.model_folder import save_model
 from vqaudio.training.card import codec_card
 from vqaudio.training.checkpoint import (
     load_state,
