@@ -1,1 +1,1 @@
-
+"""The program: one file a verb, that parses, calls and prints."""

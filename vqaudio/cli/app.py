@@ -1,0 +1,45 @@
+"""The program `vqaudio`: a verb a file, and one clear line for what the user can mend."""
+
+import sys
+
+import typer
+
+from vqaudio.cli import info, reconstruct, sample, synthesize, tokenize, train
+from vqaudio.cli.terminal import complain, show_notices
+from vqaudio.errors import UserError
+
+app = typer.Typer(
+    name="vqaudio",
+    help="Sound as a few hundred integers a second, and back.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(train.app, name="train")
+app.command("tokenize")(tokenize.tokenize)
+app.command("synthesize")(synthesize.synthesize)
+app.command("reconstruct")(reconstruct.reconstruct)
+app.command("sample")(sample.sample)
+app.command("info")(info.info)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the program and leave it.
+
+    Args:
+        args: the words after `vqaudio`; the command line's own unless given.
+
+    Raises:
+        SystemExit: always. 0 when all is done, 1 when some inputs of many failed, 2 when the user
+            has something to mend, 130 after Ctrl-C.
+    """
+    show_notices()
+    try:
+        app(args)
+    except UserError as error:
+        complain(str(error))
+        sys.exit(2)
+    except OSError as error:  # a full disk, a folder without permission: nothing of ours is wrong
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        sys.exit(2)

@@ -1,0 +1,47 @@
+"""`vqaudio reconstruct`: sounds through a codec and back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqaudio.cli.terminal import leave_if_failed, progress, say
+from vqaudio.errors import UserError
+
+
+def reconstruct(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT", help="Sound files, folders or manifests.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the wav files.")],
+    codec: Annotated[
+        str, typer.Option(metavar="MODEL", help="A shipped name or a model folder.")
+    ] = "speech-16k",
+    levels: Annotated[
+        int | None, typer.Option(metavar="N", help="Use the N coarsest levels only.", show_default="all")
+    ] = None,
+) -> None:
+    """Hear what a codec makes of sounds: encode and decode them."""
+    from vqaudio.cli.models import load_codec
+    from vqaudio.corpus.manifest import find_sounds
+    from vqaudio.corpus.resynthesis import encode_sound, sound_paths, synthesize
+    from vqaudio.files import make_folder
+
+    sounds = find_sounds(inputs)
+    make_folder(out)
+    paths = sound_paths(out, [sound.id for sound in sounds], [sound.path for sound in sounds])
+    model = load_codec(codec)
+    failures = []
+    with progress() as bar:
+        task = bar.add_task("reconstructing", total=len(sounds))
+        for sound, path in zip(sounds, paths, strict=True):
+            try:
+                codes = encode_sound(model, sound)
+            except UserError as error:
+                failures.append(str(error))
+            else:
+                synthesize(model, codes, path, levels)
+            bar.advance(task)
+    say(f"{len(sounds) - len(failures)} of {len(sounds)} sounds reconstructed in {out}")
+    leave_if_failed(failures, len(sounds) - len(failures))

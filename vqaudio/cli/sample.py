@@ -1,0 +1,56 @@
+"""`vqaudio sample`: new sound from a prior."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqaudio.cli.terminal import err, progress, say
+from vqaudio.errors import UserError
+
+
+def sample(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the wav files and their tokens.")],
+    prior: Annotated[
+        str, typer.Option(metavar="MODEL", help="A shipped name or a model folder.")
+    ] = "speech-16k-prior",
+    codec: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="That decodes.", show_default="the shipped one of the prior"),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", metavar="N", help="How many sounds.")] = 1,
+    seconds: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Exact length of each.", show_default="until the prior ends it"),
+    ] = None,
+    label: Annotated[str | None, typer.Option(metavar="L", help="One of the prior's labels.")] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same sounds.")] = 0,
+    temperature: Annotated[
+        float, typer.Option(metavar="X", help="Below 1: more likely; above 1: more varied.")
+    ] = 1.0,
+    top_k: Annotated[int, typer.Option(metavar="K", help="Draw from the K likeliest; 0: from all.")] = 0,
+    top_p: Annotated[
+        float, typer.Option(metavar="P", help="Draw from the likeliest with this probability together.")
+    ] = 1.0,
+) -> None:
+    """Write new sound that nobody said, and its tokens."""
+    from vqaudio.cli.models import codec_of, load_prior
+    from vqaudio.corpus.ledger import LEDGER_NAME
+    from vqaudio.corpus.resynthesis import sound_paths, synthesize
+    from vqaudio.corpus.shards import TokenRow, write_shard
+    from vqaudio.files import make_folder
+
+    if (make_folder(out) / LEDGER_NAME).exists():
+        raise UserError(f"{out}: holds the tokens of a corpus; choose another --out")
+    model = load_prior(prior)
+    decoder = codec_of(model.codec.fingerprint, codec, prior)
+    with err.status(f"sampling {n} sounds"):
+        sounds = model.sample(n, seconds, label, seed, temperature, top_k, top_p)
+    fields = {} if label is None else {"label": label}
+    rows = [TokenRow(f"sample-{i:03}", codes, fields) for i, codes in enumerate(sounds)]
+    with progress() as bar:
+        paths = sound_paths(out, [row.id for row in rows])
+        for row, path in bar.track(list(zip(rows, paths, strict=True)), description="decoding"):
+            synthesize(decoder, row.codes, path)
+    write_shard(out / "tokens-00000.parquet", model.codec, rows)
+    say(f"{n} sounds sampled in {out}")

@@ -1,0 +1,68 @@
+"""What the verbs share at the terminal: consoles, notices, progress bars."""
+
+import logging
+from collections.abc import Sequence
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+out = Console()  # results
+err = Console(stderr=True)  # progress, notices and errors: a pipe behind the results stays clean
+
+
+def show_notices() -> None:
+    """Print what the library logs, without tearing a progress bar."""
+    logger = logging.getLogger("vqaudio")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [RichHandler(console=err, show_time=False, show_path=False)]
+    logger.propagate = False
+
+
+def progress() -> Progress:
+    """A bar of things done out of all, drawn only where somebody is looking."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        disable=not err.is_terminal,
+    )
+
+
+def say(line: str) -> None:
+    """Print one line of result, as it is."""
+    out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def complain(message: str) -> None:
+    """Print one line of error."""
+    err.print(f"error: {' '.join(message.splitlines())}", markup=False, highlight=False, soft_wrap=True)
+
+
+def leave_if_failed(failures: Sequence[str], done: int) -> None:
+    """End a verb of many inputs.
+
+    Args:
+        failures: the reason for each input that failed.
+        done: inputs that did not.
+
+    Raises:
+        typer.Exit: with status 1 if some failed, and 2 if there is nothing else.
+    """
+    for reason in failures:
+        complain(reason)
+    if failures:
+        raise typer.Exit(1 if done else 2)

@@ -1,0 +1,52 @@
+"""`vqaudio train codec` and `vqaudio train prior`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqaudio.files import make_folder
+
+app = typer.Typer(help="Fit a codec to sounds, or a prior to their tokens.", no_args_is_help=True)
+
+Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to train: see recipes/.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[key=value ...]", help="Changes to the recipe: optimization.steps=2000"),
+]
+Out = Annotated[Path, typer.Option(help="Folder for the model, its log and its training state.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")]
+
+
+@app.command("codec")
+def train_codec(
+    recipe: Recipe,
+    out: Out,
+    data: Annotated[Path, typer.Option(metavar="MANIFEST", help="The sounds to learn from.")],
+    overrides: Overrides = None,
+    resume: Resume = False,
+) -> None:
+    """Fit a codec to the sounds of a manifest."""
+    from vqaudio.config import CodecRecipe, read_recipe
+
+    config = read_recipe(CodecRecipe, recipe, overrides)
+    from vqaudio.training.fit_codec import fit_codec
+
+    fit_codec(config, data, make_folder(out), resume)
+
+
+@app.command("prior")
+def train_prior(
+    recipe: Recipe,
+    out: Out,
+    tokens: Annotated[Path, typer.Option(metavar="DIR", help="Token shards of `vqaudio tokenize`.")],
+    overrides: Overrides = None,
+    resume: Resume = False,
+) -> None:
+    """Fit a prior to the tokens of a corpus."""
+    from vqaudio.config import PriorRecipe, read_recipe
+
+    config = read_recipe(PriorRecipe, recipe, overrides)
+    from vqaudio.training.fit_prior import fit_prior
+
+    fit_prior(config, tokens, make_folder(out), resume)

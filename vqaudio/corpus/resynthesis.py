@@ -1,0 +1,79 @@
+"""Sounds through a codec and back into sound files, in constant memory."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from vqaudio.audio import AudioWriter, stream_audio
+from vqaudio.codec.model import Codec
+from vqaudio.codes import Codes
+from vqaudio.corpus.manifest import Sound
+from vqaudio.errors import UserError
+
+
+def sound_paths(out: Path, ids: Sequence[str], inputs: Sequence[Path] = ()) -> list[Path]:
+    """A wav file below `out` for every id: named after it, no two alike, and none an input.
+
+    Args:
+        out: the folder.
+        ids: of sounds. Slashes make folders; what no file name should hold becomes `_`; an id
+            that would lead out of the folder is kept inside, and names that meet are numbered.
+        inputs: files that must stay as they are.
+
+    Returns:
+        One path an id, in their order.
+
+    Raises:
+        UserError: a path is that of an input.
+    """
+    taken: set[str] = set()
+    kept = {path.resolve() for path in inputs}
+    paths = []
+    for sound_id in ids:
+        parts = [re.sub(r"[^\w.,+=@ -]", "_", part).strip(". ") for part in re.split(r"[/\\]", sound_id)]
+        stem = "/".join(part for part in parts if part) or "sound"
+        name, number = stem, 1
+        while name.casefold() in taken:  # some file systems do not tell A from a
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        paths.append(out / f"{name}.wav")
+        if paths[-1].resolve() in kept:
+            raise UserError(f"{paths[-1]}: an input, which would be written over; choose another folder")
+    return paths
+
+
+def encode_sound(codec: Codec, sound: Sound) -> Codes:
+    """Codes of a file, in constant memory, or of a clip of one.
+
+    Raises:
+        UserError: the sound cannot be read.
+    """
+    if not sound.start_seconds and sound.duration_seconds is None:
+        return codec.encode(sound.path)
+    clip = stream_audio(
+        sound.path,
+        codec.sample_rate,
+        start_seconds=sound.start_seconds,
+        duration_seconds=sound.duration_seconds,
+    )
+    return codec.encode(torch.cat(list(clip)))
+
+
+def synthesize(codec: Codec, codes: Codes, path: Path, levels: int | None = None) -> None:
+    """Decode one sound's codes into a sound file, block by block.
+
+    Args:
+        codec: that made the codes.
+        codes: of the sound.
+        path: of the sound file, which appears when it is whole.
+        levels: decode from this many levels, the coarsest first; all of them unless given.
+
+    Raises:
+        UserError: the codes are another codec's, the levels too many, or the file cannot be written.
+    """
+    with AudioWriter(path, codec.sample_rate) as writer:
+        for block in codec.decode_blocks(codes, levels):
+            writer.write(block)
