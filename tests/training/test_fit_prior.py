@@ -1,0 +1,173 @@
+"""Fitting a prior: it learns what there is to learn, and goes on bit for bit after a kill."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.chains import Chain, write_corpus
+from vqaudio.config import PriorRecipe, parse_section
+from vqaudio.errors import UserError
+from vqaudio.model_folder import load
+from vqaudio.prior.model import Prior
+from vqaudio.training.fit_prior import fit_prior
+
+
+def make_recipe(steps: int, **changes: Any) -> PriorRecipe:
+    values: dict[str, Any] = {
+        "prior": {"layers": 2, "width": 32, "heads": 2, "context": 128, "dropout": 0.0},
+        "data": {"tokens_per_batch": 600},
+        "optimization": {"steps": steps, "learning_rate": 0.004, "warmup_steps": 10},
+        "run": {"validate_every": 50, "checkpoint_every": 50, "validation_sounds": 20},
+    }
+    for key, value in changes.items():
+        section, _, name = key.partition("__")
+        if name:
+            values[section][name] = value
+        else:
+            values[section] = value
+    return parse_section(PriorRecipe, values, "recipe")
+
+
+def loaded(folder: Path) -> Prior:
+    prior = load(folder)
+    assert isinstance(prior, Prior)
+    return prior
+
+
+def test_a_prior_learns_its_source_and_no_more(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "tokens", 1500, labels=2)
+    recipe = make_recipe(300, data__label=True, optimization__weight_ema=0.9)
+    fit_prior(recipe, tmp_path / "tokens", tmp_path / "out")
+    prior = loaded(tmp_path / "out")
+    assert prior.labels == ["chain 0", "chain 1"]
+    generator = torch.Generator().manual_seed(99)
+    tokens = 0
+    surplus, unlabelled, wrong = [], [], []
+    for index in range(200):
+        codes = Chain(index % 2).draw(generator)
+        truth = Chain(index % 2).bits(codes)
+        tokens += prior.layout.length(codes.num_samples)
+        surplus.append(prior.nll(codes, f"chain {index % 2}").bits - truth)
+        unlabelled.append(prior.nll(codes).bits - truth)
+        wrong.append(prior.nll(codes, f"chain {1 - index % 2}").bits - truth)
+    bits = torch.tensor(surplus)
+    spread = float(bits.std() / len(bits) ** 0.5)
+    assert bits.mean() > -3 * spread  # nothing can beat the truth
+    assert bits.sum() / tokens < 0.12
+    assert sum(surplus) < sum(unlabelled) < sum(wrong)
+    assert sum(unlabelled) / tokens < 0.6  # it guesses from what it has seen of the sound
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    stated = float(re.findall(r"([\d.]+) bits a token", card)[0])
+    validation = Chain(0).bits  # of the same source, so of about the same bits
+    fresh = [Chain(0).draw(generator) for _ in range(200)]
+    truth_bits = sum(map(validation, fresh)) / sum(prior.layout.length(c.num_samples) for c in fresh)
+    assert abs(stated - truth_bits) < 0.5
+
+
+def test_training_stops_when_validation_gets_worse_and_keeps_the_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_corpus(tmp_path / "tokens", 30)
+    recipe = make_recipe(2000, patience=3, run__validate_every=10, data__tokens_per_batch=2000)
+    fit_prior(recipe, tmp_path / "tokens", tmp_path / "out")
+    said = capsys.readouterr().out
+    history = [float(text) for text in re.findall(r"validation  bits_per_token ([\d.]+)", said)]
+    best = history.index(min(history))
+    assert len(history) == best + 1 + 3
+    assert f"stopped: no progress in 3 validations, since step {10 * (best + 1)}" in said
+    state = json.loads((tmp_path / "out" / "training_state" / "state.json").read_text())
+    assert state["best_step"] == 10 * (best + 1)
+    assert state["results"]["bits_per_token"] == pytest.approx(min(history), abs=1e-3)
+    kept = load_file(tmp_path / "out" / "training_state" / "best.safetensors")
+    assert all(torch.equal(kept[name], x) for name, x in loaded(tmp_path / "out").state_dict().items())
+    now = load_file(tmp_path / "out" / "training_state" / "model.safetensors")
+    assert any(not torch.equal(kept[name], now[name]) for name in kept)
+
+
+KILLED = """
+import sys, torch
+from pathlib import Path
+from tests.training.test_fit_prior import resumable
+from vqaudio.training.fit_prior import fit_prior
+torch.set_num_threads(1)
+fit_prior(resumable(), Path(sys.argv[1]), Path(sys.argv[2]), resume=True)
+"""
+
+
+def resumable() -> PriorRecipe:
+    return make_recipe(
+        60,
+        prior__dropout=0.2,
+        data__label=True,
+        optimization__weight_ema=0.9,
+        run__checkpoint_every=7,
+        run__validate_every=11,
+    )
+
+
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    write_corpus(tokens, 150, labels=2)
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED, str(tokens), str(killed)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    state = killed / "training_state" / "state.json"
+    while process.poll() is None:
+        if state.exists() and '"step": 0,' not in state.read_text():
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.001)
+    assert process.wait() == -signal.SIGKILL
+    step = json.loads((state if state.exists() else _previous(state)).read_text())["step"]
+    assert 0 < step < 60
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    fit_prior(resumable(), tokens, killed, resume=True)
+    fit_prior(resumable(), tokens, tmp_path / "whole")
+    torch.set_num_threads(threads)
+    for name in ("model", "optimizer", "average", "best"):
+        one, other = (
+            load_file(folder / "training_state" / f"{name}.safetensors")
+            for folder in (killed, tmp_path / "whole")
+        )
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    assert loaded(killed).fingerprint == loaded(tmp_path / "whole").fingerprint
+
+
+def _previous(state: Path) -> Path:
+    return state.parent.with_name("training_state.previous") / state.name
+
+
+def test_only_the_same_run_is_gone_on_with(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "tokens", 30)
+    write_corpus(tmp_path / "others", 31)
+    fit_prior(make_recipe(2), tmp_path / "tokens", tmp_path / "out")
+    with pytest.raises(UserError, match="--resume"):
+        fit_prior(make_recipe(2), tmp_path / "tokens", tmp_path / "out")
+    with pytest.raises(UserError, match="tokens"):
+        fit_prior(make_recipe(2), tmp_path / "others", tmp_path / "out", resume=True)
+    with pytest.raises(UserError, match=r"prior\.width"):
+        fit_prior(make_recipe(2, prior__width=16), tmp_path / "tokens", tmp_path / "out", resume=True)
+    fit_prior(make_recipe(4), tmp_path / "tokens", tmp_path / "out", resume=True)
+    state = json.loads((tmp_path / "out" / "training_state" / "state.json").read_text())
+    assert state["step"] == 4
+
+
+def test_labels_that_are_not_there_cannot_be_learned(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "tokens", 30)
+    with pytest.raises(UserError, match=r"no row has a label, which data\.label asks for"):
+        fit_prior(make_recipe(2, data__label=True), tmp_path / "tokens", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
