@@ -4,11 +4,10 @@ After VQ-VAE-2's autoregressive priors (Razavi et al. 2019, arXiv 1906.00446, se
 all levels in one sequence in time order, so that one model serves every hierarchy.
 """
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from vqaudio.codes import Codes
 from vqaudio.config import PriorConfig
 from vqaudio.errors import UserError
+from vqaudio.fingerprint import fingerprint
 from vqaudio.prior.layout import END, FlatLayout, Slot
 from vqaudio.prior.sampler import Choice, sample
 from vqaudio.prior.transformer import Cache, Transformer
@@ -113,11 +113,7 @@ class Prior(nn.Module):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of configuration and weights, in hex: equal for equal models only."""
-        digest = hashlib.sha256(f"{self.config.model_dump_json()} {self.codec}".encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint(self, {"prior": self.config.model_dump(), "codec": asdict(self.codec)})
 
     def label_index(self, label: str | None) -> int:
         """Row of the label embedding: 0 for no label.

@@ -1,0 +1,238 @@
+"""Fit a prior: one plain loop over token shards, never over sound."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vqaudio.config import PriorRecipe
+from vqaudio.corpus.shards import TokenCorpus
+from vqaudio.errors import UserError
+from vqaudio.model_folder import save_model
+from vqaudio.prior.model import PAD, Prior
+from vqaudio.training.checkpoint import (
+    load_state,
+    open_run,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+)
+from vqaudio.training.display import Display
+from vqaudio.training.fit_codec import adamw, seed_step
+from vqaudio.training.guard import Guard
+from vqaudio.training.log import Log
+from vqaudio.training.prior_card import prior_card
+from vqaudio.training.schedule import WeightAverage, learning_rate
+from vqaudio.training.token_data import TokenBatches, split_rows
+
+
+def fit_prior(recipe: PriorRecipe, tokens: Path, out: Path, resume: bool = False) -> None:
+    """Train a prior and leave the best one, by validation, in a folder.
+
+    Args:
+        recipe: what to train.
+        tokens: a folder of token shards.
+        out: becomes the model folder, with `training_state/` and TensorBoard's `log/` in it.
+        resume: go on in `out`, bit for bit where the last checkpoint left off.
+
+    Raises:
+        UserError: tokens or folder cannot be used, or training does not stay finite.
+    """
+    run = PriorRun(recipe, tokens, out, resume)
+    config = recipe.run
+    sums: Counter[str] = Counter()
+    log = Log(out / "log", run.step)
+    with Display("prior", run.step, recipe.optimization.steps, unit="tokens") as display:
+        while not run.over():
+            taken = run.train_step()
+            if taken is None:
+                run.guard.fail(run.step, run.checkpoint)
+                run.restore()
+                sums.clear()
+                continue
+            sums.update({name: value.item() for name, value in taken.items()}, steps=1)
+            display.advance(run.step)
+            last = run.step == recipe.optimization.steps
+            if last or run.step % config.log_every == 0:
+                count = sums.pop("steps")
+                means = {name: total / count for name, total in sums.items()}
+                sums.clear()
+                log.scalars(run.step, display.show(run.step, means, run.batches.tokens_per_step))
+            if run.validation and (last or run.step % config.validate_every == 0):
+                results = run.validate()
+                log.scalars(run.step, {f"validation/{name}": x for name, x in results.items()})
+                words = "  ".join(f"{name} {value:.4g}" for name, value in results.items())
+                display.say(f"step {run.step}  validation  {words}{'  best' * (run.stale == 0)}")
+            if run.over() or run.step % config.checkpoint_every == 0:
+                run.save()
+        if run.stale >= recipe.patience:
+            display.say(f"stopped: no progress in {run.stale} validations, since step {run.best_step}")
+    log.close()
+
+
+class PriorRun:
+    """What one training holds, and where it stands: prior, optimizer, data, best weights.
+
+    Args:
+        recipe: see `fit_prior`, as for the others.
+        tokens: a folder of token shards.
+        out: the folder.
+        resume: whether to go on.
+    """
+
+    def __init__(self, recipe: PriorRecipe, tokens: Path, out: Path, resume: bool) -> None:
+        from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
+
+        self.recipe, self.out = recipe, out
+        self.corpus = TokenCorpus(tokens)
+        if recipe.data.label and not self.corpus.labels:
+            raise UserError(f"{tokens}: no row has a label, which data.label asks for")
+        labels = self.corpus.labels if recipe.data.label else []
+        config = recipe.prior.model_copy(update={"labels": labels})
+        torch.manual_seed(recipe.run.seed)
+        self.prior = Prior(config, self.corpus.spec)
+        rows, self.validation = split_rows(self.corpus, recipe.run.validation_sounds)
+        size = recipe.data.tokens_per_batch
+        self.batches = TokenBatches(self.corpus, rows, self.prior, size, recipe.run.seed)
+        self.identity = {"recipe": recipe.model_dump(mode="json"), "tokens": _fingerprint(self.corpus)}
+        going_on = open_run(out, self.identity, resume)
+
+        self.fabric = Fabric(devices=1, precision=recipe.run.precision)
+        self.optimizer = adamw(self.prior, recipe.optimization)
+        self.model, self.stepper = self.fabric.setup(self.prior, self.optimizer)
+        decay = recipe.optimization.weight_ema
+        self.average = WeightAverage(self.prior, decay) if decay else None
+        self.guard = Guard()
+        self.step = self.checkpoint = self.best_step = self.stale = 0
+        self.best: dict[str, Tensor] = {}
+        self.results: dict[str, float] = {}
+        if going_on:
+            self.restore()
+        if not going_on or self.over():
+            self.save()
+
+    def over(self) -> bool:
+        """Whether all steps are taken, or further ones would not help."""
+        return self.step >= self.recipe.optimization.steps or self.stale >= self.recipe.patience
+
+    def train_step(self) -> dict[str, Tensor] | None:
+        """Take one step, or none where loss or gradient is not finite.
+
+        Returns:
+            Bits per token and the gradient's norm; None where no step was taken.
+        """
+        rank, ranks = self.fabric.global_rank, self.fabric.world_size
+        sequences, labels = self.batches.batch(self.step, rank, ranks, self.guard.attempt)
+        seed_step(self.recipe.run.seed, self.guard.attempt, self.step, rank)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.recipe.optimization)
+        labels = labels.masked_fill(torch.rand(len(labels)) < self.recipe.data.label_dropout, 0)
+        nats = self.model(sequences.to(self.fabric.device), labels.to(self.fabric.device))
+        loss = nats.sum() / (sequences[:, 1:] != PAD).sum()
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        norm = self.fabric.clip_gradients(
+            self.model,
+            self.stepper,
+            max_norm=self.recipe.optimization.clip_norm,
+            error_if_nonfinite=False,  # the guard sees to it
+        )
+        assert norm is not None
+        if not torch.isfinite(norm + loss):
+            return None
+        self.stepper.step()
+        if self.average is not None:
+            self.average.update(self.prior)
+        self.step += 1
+        return {"bits_per_token": loss.detach() / math.log(2), "gradient": norm}
+
+    def validate(self) -> dict[str, float]:
+        """Measure on the validation sounds, and keep the weights if they are the best so far.
+
+        Returns:
+            `bits_per_token`, END's bits included but END not counted; its share of the codebooks'
+            `nominal` bits; `bits_per_second` of sound.
+        """
+        bits = seconds = nominal = 0.0
+        tokens = 0
+        with self.at_rest():
+            for row in self.validation:
+                sound = self.corpus[row]
+                label = sound.fields.get("label") if self.prior.labels else None
+                bits += self.prior.nll(sound.codes, label).bits
+                seconds += sound.codes.duration_seconds
+                length = self.prior.layout.length(sound.codes.num_samples)
+                nominal += self.prior.layout.nominal_bits(length)
+                tokens += length
+            results = {
+                "bits_per_token": bits / tokens,
+                "of_nominal": bits / nominal,
+                "bits_per_second": bits / seconds,
+            }
+            if not self.best or results["bits_per_token"] < self.results["bits_per_token"]:
+                self.results, self.best_step, self.stale = results, self.step, 0
+                self.best = {
+                    name: tensor.detach().clone() for name, tensor in self.prior.state_dict().items()
+                }
+            else:
+                self.stale += 1
+        return results
+
+    def save(self) -> None:
+        """Write the training state, then the model folder with the best weights so far."""
+        tensors = {
+            "model": self.prior.state_dict(),
+            "optimizer": optimizer_tensors(self.optimizer, self.prior),
+            "average": self.average.tensors if self.average is not None else {},
+            "best": self.best,
+        }
+        position = {
+            "step": self.step,
+            "attempt": self.guard.attempt,
+            "best_step": self.best_step,
+            "stale": self.stale,
+            "results": self.results,
+        }
+        save_state(self.out, tensors, {**self.identity, **position})
+        self.checkpoint = self.step
+        self.guard.saved()
+        best = Prior(self.prior.config, self.prior.codec)
+        with self.at_rest():
+            best.load_state_dict(self.best or self.prior.state_dict())
+        step = self.best_step if self.best else self.step
+        card = prior_card(self.recipe, best, len(self.batches.rows), step, self.results)
+        save_model(self.out, best, card)
+
+    def restore(self) -> None:
+        """Go back to the last training state."""
+        tensors, values = load_state(self.out)
+        self.prior.load_state_dict(tensors["model"])
+        restore_optimizer(self.optimizer, self.prior, tensors["optimizer"])
+        if self.average is not None:
+            self.average.load(tensors["average"])
+        self.best = {name: value.to(self.prior.device) for name, value in tensors["best"].items()}
+        self.step = self.checkpoint = values["step"]
+        self.guard.attempt = max(self.guard.attempt, values["attempt"])
+        self.best_step, self.stale = values["best_step"], values["stale"]
+        self.results = values["results"]
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """The prior as it is to be used: averaged weights, no dropout."""
+        self.prior.eval()
+        with self.average.in_place(self.prior) if self.average is not None else nullcontext():
+            yield
+        self.prior.train()
+
+
+def _fingerprint(corpus: TokenCorpus) -> str:
+    """SHA-256 of the codec, and of which sounds there are, how long and in which order."""
+    digest = hashlib.sha256(corpus.codec.encode())
+    for row in zip(corpus.ids, corpus.column("num_samples"), corpus.column("split"), strict=True):
+        digest.update(repr(row).encode())
+    return digest.hexdigest()
