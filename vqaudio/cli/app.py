@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from vqaudio.cli import info, reconstruct, sample, synthesize, tokenize, train
+from vqaudio.cli import demo, info, reconstruct, sample, synthesize, tokenize, train
 from vqaudio.cli.terminal import complain, show_notices
 from vqaudio.errors import UserError
 
@@ -16,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo.demo)
 app.add_typer(train.app, name="train")
 app.command("tokenize")(tokenize.tokenize)
 app.command("synthesize")(synthesize.synthesize)

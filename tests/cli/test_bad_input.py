@@ -1,0 +1,258 @@
+"""What cannot be used gets one clear line and exit status 2, and leaves nothing half-written."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import Models, Program, Result
+from tests.sounds import WavMaker
+from vqaudio.corpus.ledger import read_ledger
+
+
+def assert_one_line(ran: Result, *wanted: str | Path) -> None:
+    assert ran.status == 2
+    [line] = ran.err.splitlines()
+    assert line.startswith("error: ")
+    for text in wanted:
+        assert str(text) in line
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()} if folder.exists() else set()
+
+
+@pytest.mark.parametrize("verb", ["tokenize", "reconstruct", "demo"])
+def test_a_bad_sound(
+    program: Program, models: Models, bad_sound: Path, tmp_path: Path, verb: str
+) -> None:
+    out = tmp_path / "out"
+    prior = ["--prior", models.prior] if verb == "demo" else []
+    ran = program(verb, bad_sound, "--out", out, "--codec", models.codec, *prior)
+    assert_one_line(ran, bad_sound)
+    assert files_in(out) <= ({"ledger.jsonl"} if verb == "tokenize" else set())
+
+
+@pytest.mark.parametrize("verb", ["tokenize", "reconstruct"])
+def test_one_bad_sound_among_good_ones_stops_nothing(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path, verb: str
+) -> None:
+    wav("in/a.wav")
+    wav("in/c.wav")
+    (tmp_path / "in" / "b.wav").write_text("no sound")
+    ran = program(verb, tmp_path / "in", "--out", tmp_path / "out", "--codec", models.codec)
+    assert ran.status == 1
+    assert "2 of 3 sounds" in ran.out
+    [line] = ran.err.splitlines()
+    assert "b.wav: not a sound file" in line
+    if verb == "reconstruct":
+        assert files_in(tmp_path / "out") == {"a.wav", "c.wav"}
+    else:
+        assert f"1 failed, for the reasons in {tmp_path / 'out' / 'ledger.jsonl'}" in ran.out
+        entries = read_ledger(tmp_path / "out").entries
+        assert {name: entry.done for name, entry in entries.items()} == {
+            "a": True,
+            "b": False,
+            "c": True,
+        }
+
+
+def test_an_empty_folder(program: Program, models: Models, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    ran = program("tokenize", tmp_path / "in", "--out", tmp_path / "out", "--codec", models.codec)
+    assert_one_line(ran, tmp_path / "in", "no sound files")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("line", ['{"id": "b"}', "{", '"b"', '{"id": "a", "audio": "a.wav"}'])
+@pytest.mark.parametrize("verb", ["tokenize", "train"])
+def test_a_bad_line_of_a_manifest(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path, verb: str, line: str, recipe: Path
+) -> None:
+    manifest = tmp_path / "sounds.jsonl"
+    manifest.write_text(json.dumps({"id": "a", "audio": wav("a.wav").name}) + f"\n{line}\n")
+    if verb == "tokenize":
+        ran = program(verb, manifest, "--out", tmp_path / "out", "--codec", models.codec)
+    else:
+        ran = program(verb, "codec", recipe, "--data", manifest, "--out", tmp_path / "out")
+    assert_one_line(ran, f"{manifest}:2: ")
+    assert files_in(tmp_path / "out") == set()
+
+
+def test_a_key_that_does_not_exist(program: Program, tmp_path: Path, recipe: Path) -> None:
+    values = yaml.safe_load(recipe.read_text())
+    values["optimization"]["learning_rat"] = 0.1
+    recipe.write_text(yaml.safe_dump(values))
+    ran = program("train", "codec", recipe, "--data", "any.jsonl", "--out", tmp_path / "out")
+    assert_one_line(ran, recipe, "optimization.learning_rat", "no such key")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["codec", "prior"])
+def test_an_override_that_does_not_exist(
+    program: Program, tmp_path: Path, recipe: Path, prior_recipe: Path, kind: str
+) -> None:
+    file, data = (recipe, "--data") if kind == "codec" else (prior_recipe, "--tokens")
+    ran = program("train", kind, file, "optimization.step=5", data, "any", "--out", tmp_path / "out")
+    assert_one_line(ran, "optimization.step", "no such key")
+    assert not (tmp_path / "out").exists()
+
+
+def edit_config(folder: Path) -> None:
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("units: 1", "units: 2", 1))
+
+
+def edit_rate(folder: Path) -> None:  # no weight has another shape
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("sample_rate: 16000", "sample_rate: 8000", 1))
+
+
+def remove_config(folder: Path) -> None:
+    (folder / "config.yaml").unlink()
+
+
+def remove_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def truncate_weights(folder: Path) -> None:
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+
+
+def flip_a_byte(folder: Path) -> None:
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-5] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+
+
+@pytest.mark.parametrize(
+    "damage", [edit_config, edit_rate, remove_config, remove_weights, truncate_weights, flip_a_byte]
+)
+@pytest.mark.parametrize("kind", ["codec", "prior"])
+def test_a_damaged_model_folder(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path, kind: str, damage
+) -> None:
+    if (kind, damage) == ("prior", edit_config):
+        pytest.skip("a prior's configuration has no units")
+    folder = tmp_path / "model"
+    shutil.copytree(getattr(models, kind), folder)
+    damage(folder)
+    if kind == "codec":
+        ran = program("reconstruct", wav(), "--out", tmp_path / "out", "--codec", folder)
+    else:
+        ran = program("sample", "--out", tmp_path / "out", "--prior", folder, "--codec", models.codec)
+    assert_one_line(ran, folder)
+    assert files_in(tmp_path / "out") == set()
+
+
+def test_a_model_that_is_not_there(program: Program) -> None:
+    assert_one_line(program("info", "speech-17k"), "speech-17k: neither a model folder nor")
+
+
+def test_a_model_without_its_card(program: Program, models: Models, tmp_path: Path) -> None:
+    shutil.copytree(models.codec, tmp_path / "model")
+    (tmp_path / "model" / "README.md").unlink()
+    ran = program("info", tmp_path / "model")
+    assert_one_line(ran, tmp_path / "model" / "README.md")
+
+
+@pytest.mark.parametrize(
+    "verb", ["tokenize", "synthesize", "reconstruct", "sample", "demo", "codec", "prior"]
+)
+def test_an_output_folder_that_cannot_be_written(
+    program: Program,
+    models: Models,
+    wav: WavMaker,
+    tokens: Path,
+    unwritable: Path,
+    recipe: Path,
+    prior_recipe: Path,
+    verb: str,
+) -> None:
+    sound, codec, prior = wav(), ["--codec", models.codec], ["--prior", models.prior]
+    words = {
+        "tokenize": [verb, sound, *codec],
+        "reconstruct": [verb, sound, *codec],
+        "synthesize": [verb, tokens, *codec],
+        "sample": [verb, *codec, *prior],
+        "demo": [verb, sound, *codec, *prior],
+        "codec": ["train", verb, recipe, "--data", tokens],
+        "prior": ["train", verb, prior_recipe, "--tokens", tokens],
+    }
+    assert_one_line(program(*words[verb], "--out", unwritable), unwritable)
+
+
+def test_an_input_is_not_written_over(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path
+) -> None:
+    path = wav()
+    before = path.read_bytes()
+    ran = program("reconstruct", path, "--out", tmp_path, "--codec", models.codec)
+    assert_one_line(ran, path)
+    assert path.read_bytes() == before
+
+
+def test_tokens_of_another_codec(program: Program, models: Models, tokens: Path, tmp_path: Path) -> None:
+    ran = program("synthesize", tokens, "--out", tmp_path / "out", "--codec", models.other_codec)
+    assert_one_line(ran, tokens, models.other_codec)
+    assert files_in(tmp_path / "out") == set()
+
+
+def test_tokens_of_no_shipped_codec(program: Program, tokens: Path, tmp_path: Path) -> None:
+    assert_one_line(program("synthesize", tokens, "--out", tmp_path / "out"), tokens, "--codec")
+
+
+def test_altered_tokens(program: Program, models: Models, tokens: Path, tmp_path: Path) -> None:
+    shutil.copytree(tokens, tmp_path / "tokens")
+    shard = tmp_path / "tokens" / "tokens-00000.parquet"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    ran = program("synthesize", tmp_path / "tokens", "--out", tmp_path / "out", "--codec", models.codec)
+    assert_one_line(ran, shard)
+
+
+def test_a_prior_where_a_codec_is_needed(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path
+) -> None:
+    ran = program("tokenize", wav(), "--out", tmp_path / "out", "--codec", models.prior)
+    assert_one_line(ran, models.prior, "a codec is needed")
+    ran = program("sample", "--out", tmp_path / "out", "--prior", models.codec)
+    assert_one_line(ran, models.codec, "a prior is needed")
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["--label", "perhaps"], "this prior knows no, yes"),
+        (["--seconds", "1000"], "beyond the context"),
+        (["--seconds", "0"], "seconds"),
+        (["-n", "0"], "at least 1"),
+        (["--top-p", "2"], "top_p"),
+        (["--temperature", "-1"], "temperature"),
+    ],
+)
+def test_impossible_samples(
+    program: Program, models: Models, tmp_path: Path, words: list[str], wanted: str
+) -> None:
+    given = ["--prior", models.prior, "--codec", models.codec, *words]
+    assert_one_line(program("sample", "--out", tmp_path / "out", *given), wanted)
+    assert files_in(tmp_path / "out") == set()
+
+
+def test_samples_stay_out_of_a_corpus(program: Program, models: Models, tokens: Path) -> None:
+    before = (tokens / "tokens-00000.parquet").read_bytes()
+    ran = program("sample", "--out", tokens, "--prior", models.prior, "--codec", models.codec)
+    assert_one_line(ran, tokens)
+    assert (tokens / "tokens-00000.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("levels", ["0", "3"])
+def test_levels_that_are_not_there(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path, levels: str
+) -> None:
+    words = ["--out", tmp_path / "out", "--codec", models.codec, "--levels", levels]
+    assert_one_line(program("reconstruct", wav(), *words), "levels")
+    assert files_in(tmp_path / "out") == set()

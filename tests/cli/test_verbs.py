@@ -1,0 +1,151 @@
+"""Every verb does its work on real files."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+import torch
+
+from tests.cli.conftest import Models, Program
+from tests.sounds import WavMaker
+from vqaudio.audio import read_audio
+from vqaudio.corpus.shards import TokenCorpus
+from vqaudio.model_folder import load
+
+
+def test_tokens_of_a_folder_become_sound_again(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path
+) -> None:
+    lengths = {}
+    for number, name in enumerate(["in/a.wav", "in/b/a.wav", "in/b/c.flac"]):
+        path = wav(name, seconds=0.1 + 0.05 * number, seed=number)
+        lengths[str(Path(name).relative_to("in").with_suffix(""))] = soundfile.info(path).frames
+    ran = program("tokenize", tmp_path / "in", "--out", tmp_path / "tokens", "--codec", models.codec)
+    assert ran.status == 0, ran.err
+    assert "3 of 3 sounds" in ran.out
+    assert pq.read_table(tmp_path / "tokens" / "tokens-00000.parquet").num_rows == 3
+
+    ran = program("synthesize", tmp_path / "tokens", "--out", tmp_path / "all", "--codec", models.codec)
+    assert ran.status == 0, ran.err
+    written = {
+        str(path.relative_to(tmp_path / "all").with_suffix("")): soundfile.info(path)
+        for path in (tmp_path / "all").rglob("*.wav")
+    }
+    assert {name: sound.frames for name, sound in written.items()} == lengths
+    assert all(sound.samplerate == 16000 for sound in written.values())
+
+    shard = tmp_path / "tokens" / "tokens-00000.parquet"  # a file does as well as its folder
+    ran = program(
+        "synthesize", shard, "--out", tmp_path / "one", "--codec", models.codec, "--levels", "1"
+    )
+    assert ran.status == 0, ran.err
+    row = TokenCorpus(shard)[0]
+    coarse, _ = read_audio(tmp_path / "one" / f"{row.id}.wav")
+    assert torch.allclose(coarse, load(models.codec).decode(row.codes, 1), atol=1e-4)
+
+
+def test_a_repeated_tokenize_has_nothing_to_do(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path
+) -> None:
+    words = ["tokenize", wav(), "--out", tmp_path / "tokens", "--codec", models.codec]
+    assert program(*words).status == 0
+    before = (tmp_path / "tokens" / "tokens-00000.parquet").stat().st_mtime_ns
+    ran = program(*words)
+    assert ran.status == 0
+    assert "1 of 1 sounds tokenized (1 of them before)" in ran.out
+    assert (tmp_path / "tokens" / "tokens-00000.parquet").stat().st_mtime_ns == before
+
+
+def test_reconstruct_is_decode_of_encode(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path
+) -> None:
+    path = wav()
+    ran = program("reconstruct", path, "--out", tmp_path / "out", "--codec", models.codec)
+    assert ran.status == 0, ran.err
+    codec = load(models.codec)
+    wanted = codec.decode(codec.encode(path)).clamp(-1, 1)
+    found, rate = read_audio(tmp_path / "out" / "tone.wav")
+    assert rate == codec.sample_rate
+    assert torch.allclose(found, wanted, atol=1e-4)
+
+
+def test_same_names_from_two_folders_are_both_kept(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path
+) -> None:
+    one, two = wav("one/a.wav", seconds=0.1), wav("two/a.wav", seconds=0.2)
+    ran = program("reconstruct", one, two, "--out", tmp_path / "out", "--codec", models.codec)
+    assert ran.status == 0, ran.err
+    lengths = [soundfile.info(path).frames for path in (tmp_path / "out").rglob("*.wav")]
+    assert sorted(lengths) == [1600, 3200]
+
+
+def test_a_clip_of_a_manifest(program: Program, models: Models, wav: WavMaker, tmp_path: Path) -> None:
+    clip = {"id": "clip", "audio": wav(seconds=0.5).name, "start_seconds": 0.1, "duration_seconds": 0.2}
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text(json.dumps(clip) + "\n")
+    ran = program("reconstruct", manifest, "--out", tmp_path / "out", "--codec", models.codec)
+    assert ran.status == 0, ran.err
+    assert soundfile.info(tmp_path / "out" / "clip.wav").frames == 3200
+
+
+def test_samples_have_sound_and_tokens(program: Program, models: Models, tmp_path: Path) -> None:
+    words = ["--prior", models.prior, "--codec", models.codec, "-n", "3", "--seconds", "0.1"]
+    for name, seed in [("a", "1"), ("again", "1"), ("b", "2")]:
+        out = tmp_path / name
+        ran = program("sample", "--out", out, *words, "--seed", seed, "--label", "yes")
+        assert ran.status == 0, ran.err
+    paths = sorted((tmp_path / "a").glob("*.wav"))
+    assert [soundfile.info(path).frames for path in paths] == [1600] * 3
+    first, again, other = (TokenCorpus(tmp_path / name) for name in ("a", "again", "b"))
+    assert [row.fields for row in first] == [{"label": "yes"}] * 3
+    assert [row.id for row in first] == [path.stem for path in paths]
+    assert [row.codes for row in first] == [row.codes for row in again]
+    assert [row.codes for row in first] != [row.codes for row in other]
+    found, _ = read_audio(paths[2])
+    assert torch.allclose(found, load(models.codec).decode(first[2].codes).clamp(-1, 1), atol=1e-4)
+
+
+def test_info_says_what_a_codec_is(program: Program, models: Models) -> None:
+    ran = program("info", models.codec)
+    assert ran.status == 0, ran.err
+    codec = load(models.codec)
+    assert codec.fingerprint in ran.out
+    for text in ("16000 Hz", "CC0-1.0", "Noise of our own making.", f"{codec.bitrate / 1000:g} kbit/s"):
+        assert text in ran.out
+    assert "Many." not in ran.out
+
+
+def test_info_says_what_a_prior_is(program: Program, models: Models) -> None:
+    ran = program("info", models.prior)
+    assert ran.status == 0, ran.err
+    prior = load(models.prior)
+    for text in (
+        prior.fingerprint,
+        prior.codec.fingerprint,
+        "no, yes",
+        f"{prior.layout.vocab_size} tokens",
+    ):
+        assert text in ran.out
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"channels": 2},
+        {"subtype": "PCM_U8"},
+        {"sample_rate": 96000},
+        {"sample_rate": 8000, "channels": 3},
+    ],
+    ids=["stereo", "8 bit", "96 kHz", "three channels at 8 kHz"],
+)
+def test_unusual_sounds_just_work(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path, kind: dict[str, int]
+) -> None:
+    ran = program(
+        "reconstruct", wav(seconds=0.3, **kind), "--out", tmp_path / "out", "--codec", models.codec
+    )
+    assert ran.status == 0, ran.err
+    assert ("mixed down" in ran.err) == ("channels" in kind)
+    assert soundfile.info(tmp_path / "out" / "tone.wav").frames == 4800
