@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import vqaudio
 from tests.sounds import WavMaker, tone
 
 
@@ -62,3 +63,9 @@ def unwritable(tmp_path: Path) -> Path:
     """A folder name that cannot become one, even for root: its parent is a file."""
     (tmp_path / "in the way").write_text("a file")
     return tmp_path / "in the way" / "out"
+
+
+@pytest.fixture
+def sentence() -> Path:
+    """Real speech: the sentence that ships with the package, 4.4 s at 16 kHz."""
+    return Path(vqaudio.__file__).parent / "assets" / "sentence.flac"

@@ -250,3 +250,10 @@ def test_unknown_formats_and_places_are_refused(tmp_path: Path, unwritable: Path
     with pytest.raises(UserError, match="taken.wav"):
         write_audio(tmp_path / "taken.wav", torch.zeros(1, 10), 16000)
     assert sorted(os.listdir(tmp_path)) == ["in the way", "taken.wav"]
+
+
+def test_the_shipped_sentence_is_speech_at_16_khz(sentence: Path) -> None:
+    audio, rate = read_audio(sentence)
+    assert (rate, audio.shape[0]) == (16000, 1)
+    assert 3 < audio.shape[1] / rate < 5
+    assert 0.1 < audio.abs().max() <= 1

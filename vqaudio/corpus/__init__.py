@@ -1,1 +1,1 @@
-
+"""Many sounds: manifests, tokenizing, token shards."""
