@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from vqaudio.errors import UserError
+from vqaudio.training.display import Display
+from vqaudio.training.guard import Guard
+from vqaudio.training.health import CodebookUse, Use
+
+
+def test_even_use_has_the_perplexity_of_its_codes():
+    use = CodebookUse([[64], [8, 8]])
+    for _ in range(2):
+        use.add([torch.arange(16).view(1, 1, 16), torch.zeros(1, 2, 64, dtype=torch.int64)])
+    coarse, first, second = use.take()
+    assert (coarse.used, coarse.perplexity) == (16, pytest.approx(16.0))
+    assert (first.name, first.used, first.perplexity) == ("1.0", 1, pytest.approx(1.0))
+    assert second.name == "1.1"
+
+
+def test_counts_begin_anew_after_each_look():
+    use = CodebookUse([[8]])
+    use.add([torch.arange(8).view(1, 1, 8)])
+    use.take()
+    assert use.take() == []
+    use.add([torch.zeros(1, 1, 8, dtype=torch.int64)])
+    assert use.take()[0].used == 1
+
+
+def test_dropped_quantizers_and_the_warm_start_are_not_counted():
+    use = CodebookUse([[4, 4]])
+    use.add([])
+    use.add([torch.ones(1, 1, 3, dtype=torch.int64)])
+    assert [entry.name for entry in use.take()] == ["0.0"]
+    use.add([torch.tensor([[[2, 2], [-1, 3]]])])
+    assert [entry.used for entry in use.take()] == [1, 1]
+
+
+def test_a_level_that_says_nothing_is_alarming():
+    assert Use(0, 0, size=1024, used=400, perplexity=20.0).alarming
+    assert not Use(0, 0, size=1024, used=40, perplexity=21.0).alarming
+
+
+def test_plain_lines_name_terms_codes_and_the_alarm_once(capsys: pytest.CaptureFixture[str]):
+    dead = Use(0, 1, size=1024, used=3, perplexity=1.5)
+    alive = Use(0, 1, size=1024, used=300, perplexity=200.0)
+    with Display("codec", 0, 100) as display:
+        points = display.show(10, {"loss": 1.25, "mel": 0.5}, 15.0, [dead])
+        display.show(20, {"loss": 1.0}, 15.0, [dead])
+        display.show(30, {"loss": 1.0}, 15.0, [alive])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("step 10/100  loss 1.25  mel 0.5  codes 0.1 3/1024 perplexity 2")
+    assert [line.split(":")[0] for line in lines if not line.startswith("step")] == [
+        "ALARM",
+        "alarm over",
+    ]
+    assert "level 0, quantizer 1" in lines[1]
+    assert points["train/loss"] == 1.25
+    assert points["perplexity/0.1"] == 1.5
+
+
+def test_guard_gives_up_after_three_returns_to_one_place():
+    guard = Guard()
+    for _ in range(3):
+        guard.fail(12, 10)
+    with pytest.raises(UserError, match="step 12: loss or gradient is not finite"):
+        guard.fail(12, 10)
+
+
+def test_guard_starts_counting_anew_at_a_checkpoint():
+    guard = Guard()
+    for _ in range(3):
+        guard.fail(12, 10)
+        guard.fail(13, 10)
+        guard.saved()
+    assert guard.attempt == 6

@@ -1,0 +1,41 @@
+import pytest
+import torch
+from torch import nn
+
+from vqaudio.config import Optimization
+from vqaudio.training.schedule import WeightAverage, learning_rate
+
+
+def test_rate_warms_up_then_falls_by_a_cosine():
+    config = Optimization(steps=110, learning_rate=1.0, final_learning_rate=0.1, warmup_steps=10)
+    rates = [learning_rate(step, config) for step in range(110)]
+    assert rates[:11] == pytest.approx([0.1 * (i + 1) for i in range(10)] + [1.0])
+    assert rates[60] == pytest.approx(0.55)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.1, abs=1e-3)
+    assert learning_rate(500, config) == 0.1
+
+
+def test_rate_without_warmup_starts_in_full():
+    assert learning_rate(0, Optimization(steps=1, learning_rate=0.5, warmup_steps=0)) == 0.5
+
+
+def test_average_follows_the_weights():
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(module.weight)
+    average = WeightAverage(module, decay=0.9)
+    nn.init.ones_(module.weight)
+    for _ in range(5):
+        average.update(module)
+    assert average.tensors["weight"].item() == pytest.approx(1 - 0.9**5)
+
+
+def test_average_is_in_place_only_inside_the_block():
+    module = nn.Linear(2, 2)
+    before = module.weight.detach().clone()
+    average = WeightAverage(module, decay=0.5)
+    average.tensors["weight"].zero_()
+    with average.in_place(module):
+        assert torch.equal(module.weight, torch.zeros(2, 2))
+    assert torch.equal(module.weight, before)
+    assert torch.equal(average.tensors["weight"], torch.zeros(2, 2))
