@@ -1,6 +1,7 @@
 """Tiny untrained models in folders, and the program within this process."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,8 +55,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 
 @pytest.fixture
-def program(capfd: pytest.CaptureFixture[str]) -> Program:
+def program(capfd: pytest.CaptureFixture[str]) -> Iterator[Program]:
     """Runs `vqaudio` with these words; gives its status and what it printed."""
+    logger = logging.getLogger("vqaudio")
+    before = logger.level, logger.handlers
 
     def run(*words: str | Path) -> Result:
         capfd.readouterr()
@@ -65,7 +68,8 @@ def program(capfd: pytest.CaptureFixture[str]) -> Program:
         assert isinstance(status, int)
         return Result(status, *capfd.readouterr())
 
-    return run
+    yield run
+    logger.level, logger.handlers = before
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,6 @@ def show_notices() -> None:
     logger = logging.getLogger("vqaudio")
     logger.setLevel(logging.INFO)
     logger.handlers = [RichHandler(console=err, show_time=False, show_path=False)]
-    logger.propagate = False
 
 
 def progress() -> Progress:
