@@ -27,7 +27,7 @@ class Display:
         self.console = Console()
         self.unit = unit
         self.steps = steps
-        self._last = (first, time.monotonic())
+        self._first = self._last = (first, time.monotonic())
         self._alarming: set[str] = set()
         self._progress = Progress(
             TextColumn(title),
@@ -80,7 +80,8 @@ class Display:
             table = _terms_table(terms, speed)
             self._live.update(Group(self._progress, table, *([_use_table(uses)] if uses else [])))
         else:
-            left = f"left {_clock((self.steps - step) / max(pace, 1e-9))}"
+            begun, start = self._first
+            left = f"left {_clock((self.steps - step) * (now - start) / max(1, step - begun))}"
             print(f"step {step}/{self.steps}", *_parts(terms, uses), speed, left, sep="  ", flush=True)
         for use in uses:
             if use.alarming != (use.name in self._alarming):
