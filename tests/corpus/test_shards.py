@@ -77,7 +77,10 @@ def test_other_programs_read_them(tmp_path: Path) -> None:
 
 
 def test_rows_may_lack_fields(tmp_path: Path) -> None:
-    rows = [TokenRow("a", make_codes(10)), TokenRow("b", make_codes(20), {"text": "hello"})]
+    rows = [
+        TokenRow("a", make_codes(10)),
+        TokenRow("b", make_codes(20), {"text": "hello", "level_9": "x"}),
+    ]
     write_shard(tmp_path / "x.parquet", SPEC, rows)
     corpus = TokenCorpus(tmp_path / "x.parquet")
     assert list(corpus) == rows

@@ -21,7 +21,7 @@ from vqaudio.prior.model import CodecSpec
 
 FORMAT_VERSION = 1
 SHARD_PATTERN = "tokens-*.parquet"
-ROWS_PER_GROUP = 64  # what is decoded to get at one row
+ROWS_PER_GROUP = 256  # what is decoded to get at one row
 CACHE_BYTES = 1 << 28  # decoded groups that a corpus keeps
 
 _METADATA_KEY = b"vqaudio"
@@ -173,7 +173,7 @@ class TokenCorpus(Sequence[TokenRow]):
         self._groups = [(s, g) for s, r in enumerate(self._readers) for g in range(r.num_row_groups)]
         sizes = [self._readers[s].metadata.row_group(g).num_rows for s, g in self._groups]
         self._starts = np.concatenate([[0], np.cumsum(sizes)])
-        self._cache: dict[int, pa.Table] = {}
+        self._cache: dict[int, _Rows] = {}
 
     @property
     def sample_rate(self) -> int:
@@ -226,33 +226,54 @@ class TokenCorpus(Sequence[TokenRow]):
             raise IndexError(index)
         index %= len(self)
         group = int(np.searchsorted(self._starts, index, side="right")) - 1
-        table = self._group(group)
+        rows = self._group(group)
         row = index - int(self._starts[group])
-        levels = [self._level(table, level, row) for level in range(len(self.hops))]
-        taken = {"id", "num_samples", "sample_rate", *(f"level_{n}" for n in range(len(levels)))}
-        values = {name: table[name][row].as_py() for name in table.column_names if name not in taken}
-        codes = Codes(levels, table["num_samples"][row].as_py(), self.sample_rate, self.hops, self.codec)
-        fields = {name: value for name, value in values.items() if value is not None}
-        return TokenRow(table["id"][row].as_py(), codes, fields)
+        levels = []
+        for (values, starts), sizes in zip(rows.levels, self.codebook_sizes, strict=True):
+            codes = values[starts[row] : starts[row + 1]].astype(np.int64)
+            levels.append(torch.from_numpy(codes.reshape(len(sizes), -1)))
+        plain = {name: column[row] for name, column in rows.columns.items() if column[row] is not None}
+        name, num_samples = plain.pop("id"), plain.pop("num_samples")
+        del plain["sample_rate"]
+        return TokenRow(name, Codes(levels, num_samples, self.sample_rate, self.hops, self.codec), plain)
 
-    def _level(self, table: pa.Table, level: int, row: int) -> torch.Tensor:
-        lists = table[f"level_{level}"][row].values
-        values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
-        return torch.from_numpy(values.reshape(len(self.codebook_sizes[level]), -1))
-
-    def _group(self, group: int) -> pa.Table:
-        table = self._cache.pop(group, None)
-        if table is None:
+    def _group(self, group: int) -> "_Rows":
+        rows = self._cache.pop(group, None)
+        if rows is None:
             shard, inside = self._groups[group]
             reader = self._readers[shard]
             table = _read(self._files[shard], lambda: reader.read_row_group(inside))
-            while self._cache and self._cached_bytes() + table.nbytes > CACHE_BYTES:
+            rows = _unpack(table, len(self.hops))
+            while self._cache and self._cached_bytes() + rows.num_bytes > CACHE_BYTES:
                 self._cache.pop(next(iter(self._cache)))  # the one unused for longest
-        self._cache[group] = table
-        return table
+        self._cache[group] = rows
+        return rows
 
     def _cached_bytes(self) -> int:
-        return sum(table.nbytes for table in self._cache.values())
+        return sum(rows.num_bytes for rows in self._cache.values())
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A decoded row group: plain columns by name; per level, all codes and where each row starts."""
+
+    columns: dict[str, list[Any]]
+    levels: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
+    num_bytes: int
+
+
+def _unpack(table: pa.Table, num_levels: int) -> _Rows:
+    names = [f"level_{level}" for level in range(num_levels)]
+    levels = []
+    for name in names:
+        outer = table[name].combine_chunks()
+        inner = outer.flatten()
+        values = inner.flatten().to_numpy(zero_copy_only=False)
+        frames = np.concatenate([[0], np.cumsum(inner.value_lengths().to_numpy())])
+        quantizers = np.concatenate([[0], np.cumsum(outer.value_lengths().to_numpy())])
+        levels.append((values, frames[quantizers]))
+    columns = {name: table[name].to_pylist() for name in table.column_names if name not in names}
+    return _Rows(columns, levels, table.nbytes)
 
 
 def _find_shards(path: Path) -> list[Path]:
