@@ -26,7 +26,7 @@ def log_softmax_of(sharpness: float, labels: list[int], k: int) -> torch.Tensor:
     return (sharpness * torch.eye(k, dtype=torch.float64)[labels]).log_softmax(1)
 
 
-def test_frechet_distance_of_diagonal_gaussians_is_the_closed_form():
+def test_frechet_distance_of_diagonal_gaussians_is_the_closed_form() -> None:
     deviations = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
     others = torch.tensor([1.5, 0.5, 0.5], dtype=torch.float64)
     shift = torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)
@@ -36,7 +36,7 @@ def test_frechet_distance_of_diagonal_gaussians_is_the_closed_form():
     assert frechet_distance(a, b) == pytest.approx(closed.item(), rel=1e-9)
 
 
-def test_frechet_distance_of_correlated_gaussians_matches_a_matrix_square_root():
+def test_frechet_distance_of_correlated_gaussians_matches_a_matrix_square_root() -> None:
     from scipy.linalg import sqrtm
 
     generator = torch.Generator().manual_seed(2)
@@ -49,25 +49,25 @@ def test_frechet_distance_of_correlated_gaussians_matches_a_matrix_square_root()
     assert frechet_distance(a, b) == pytest.approx(closed, rel=1e-7)
 
 
-def test_frechet_distance_of_a_set_to_itself_is_zero_though_a_dimension_is_constant():
+def test_frechet_distance_of_a_set_to_itself_is_zero_though_a_dimension_is_constant() -> None:
     features = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
     features[:, 2] = 1.0
     assert frechet_distance(features, features) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_inception_score_is_the_number_of_labels_when_each_sound_is_one_and_all_come():
+def test_inception_score_is_the_number_of_labels_when_each_sound_is_one_and_all_come() -> None:
     assert inception_score(log_softmax_of(60, list(range(10)) * 3, 10)) == pytest.approx(10)
 
 
-def test_inception_score_is_one_when_the_recognizer_cannot_tell():
+def test_inception_score_is_one_when_the_recognizer_cannot_tell() -> None:
     assert inception_score(torch.full((8, 10), 0.1).log()) == pytest.approx(1)
 
 
-def test_inception_score_counts_only_the_labels_that_come():
+def test_inception_score_counts_only_the_labels_that_come() -> None:
     assert inception_score(log_softmax_of(60, [0, 3, 7, 7, 3, 0], 10)) == pytest.approx(3)
 
 
-def test_modified_inception_score_is_the_mean_over_all_pairs():
+def test_modified_inception_score_is_the_mean_over_all_pairs() -> None:
     log_p = torch.randn(7, 4, generator=torch.Generator().manual_seed(1)).double().log_softmax(1)
     divergences = [
         sum(math.exp(a[y]) * (a[y] - b[y]) for y in range(4))
@@ -78,18 +78,18 @@ def test_modified_inception_score_is_the_mean_over_all_pairs():
     assert modified_inception_score(log_p) == pytest.approx(want)
 
 
-def test_modified_inception_score_rewards_variety_that_the_inception_score_cannot_see():
+def test_modified_inception_score_rewards_variety_that_the_inception_score_cannot_see() -> None:
     one_way = log_softmax_of(3, [0, 1] * 4, 2)
     two_ways = torch.cat([log_softmax_of(1, [0, 1] * 2, 2), log_softmax_of(9, [0, 1] * 2, 2)])
     assert modified_inception_score(two_ways) > modified_inception_score(one_way) > 1
 
 
-def test_am_score_is_zero_for_clear_labels_in_the_right_proportion():
+def test_am_score_is_zero_for_clear_labels_in_the_right_proportion() -> None:
     real = log_softmax_of(60, [0, 0, 1], 3)
     assert am_score(log_softmax_of(60, [1, 0, 0] * 5, 3), real) == pytest.approx(0, abs=1e-9)
 
 
-def test_am_score_is_entropy_plus_divergence_of_the_labels():
+def test_am_score_is_entropy_plus_divergence_of_the_labels() -> None:
     real = torch.tensor([[0.5, 0.5]]).log()
     generated = torch.tensor([[0.8, 0.2]]).log()
     entropy = -(0.8 * math.log(0.8) + 0.2 * math.log(0.2))

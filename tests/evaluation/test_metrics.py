@@ -38,7 +38,7 @@ def librosa_log10_mel(audio: torch.Tensor, sample_rate: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 16000])
-def test_mel_distance_is_that_of_librosa(sample_rate):
+def test_mel_distance_is_that_of_librosa(sample_rate: int) -> None:
     reference = speechlike(0.8, sample_rate)
     degraded = 0.5 * reference + 0.01 * speechlike(0.8, sample_rate, seed=1)
     pictures = [librosa_log10_mel(audio, sample_rate) for audio in (reference, degraded)]
@@ -47,7 +47,7 @@ def test_mel_distance_is_that_of_librosa(sample_rate):
     assert mel_distance(reference, degraded, sample_rate) == pytest.approx(want, rel=1e-3)
 
 
-def test_mel_distance_of_higher_rates_ends_at_8_khz():
+def test_mel_distance_of_higher_rates_ends_at_8_khz() -> None:
     sample_rate = 48000
     reference = speechlike(0.5, sample_rate)
     whistle = torch.sin(2 * torch.pi * 15000 * torch.arange(len(reference)) / sample_rate)
@@ -55,20 +55,20 @@ def test_mel_distance_of_higher_rates_ends_at_8_khz():
     assert mel_distance(reference, 0.1 * reference, sample_rate) > 0.5
 
 
-def test_mel_distance_of_a_tenth_is_one_and_of_one_sample_is_finite():
+def test_mel_distance_of_a_tenth_is_one_and_of_one_sample_is_finite() -> None:
     reference = speechlike(0.5, 16000)
     assert mel_distance(reference, 0.1 * reference, 16000) == pytest.approx(1, abs=0.02)
     assert mel_distance(torch.ones(1), torch.zeros(1), 16000) > 0
 
 
-def test_sounds_of_unlike_length_are_refused():
+def test_sounds_of_unlike_length_are_refused() -> None:
     with pytest.raises(UserError, match="one length"):
         mel_distance(torch.zeros(100), torch.zeros(99), 16000)
     with pytest.raises(UserError, match="one length"):
         stoi(torch.zeros(100), torch.zeros(99), 16000)
 
 
-def test_stoi_falls_with_noise_and_is_one_without():
+def test_stoi_falls_with_noise_and_is_one_without() -> None:
     reference = speechlike(2.0, 16000)
     noise = torch.randn(len(reference), generator=torch.Generator().manual_seed(0))
     assert stoi(reference, reference, 16000) == pytest.approx(1, abs=1e-4)
@@ -77,7 +77,7 @@ def test_stoi_falls_with_noise_and_is_one_without():
     assert stoi(reference, reference + 0.3 * noise, 16000, extended=True) < much
 
 
-def test_a_sound_too_short_for_stoi_is_counted_and_does_not_pull_the_mean_down():
+def test_a_sound_too_short_for_stoi_is_counted_and_does_not_pull_the_mean_down() -> None:
     short, long = speechlike(0.2, 8000), speechlike(2.0, 8000)
     scores = average(stoi(sound, sound, 8000) for sound in (short, long))
     assert (scores.count, scores.failed) == (1, 1)
@@ -90,7 +90,7 @@ def codes(coarse: list[int], fine: list[list[int]]) -> Codes:
     return Codes(levels, num_samples=40 * len(coarse), sample_rate=8000, hops=[40, 20])
 
 
-def test_codebook_use_counts_every_quantizer_over_all_sounds():
+def test_codebook_use_counts_every_quantizer_over_all_sounds() -> None:
     sounds = [codes([0, 1], [[0, 0, 1, 1], [5, 5, 5, 5]]), codes([1, 0], [[2, 2, 3, 3], [5, 5, 5, 5]])]
     coarse, first, second = codebook_use(sounds, [[4], [8, 8]])
     assert [(u.level, u.quantizer, u.size, u.frames) for u in (coarse, first, second)] == [
@@ -104,7 +104,7 @@ def test_codebook_use_counts_every_quantizer_over_all_sounds():
     assert entropy_bits_per_second([coarse, first, second], 160 / 8000) == pytest.approx(20 / 0.02)
 
 
-def test_codebook_use_of_skewed_codes_is_their_entropy():
+def test_codebook_use_of_skewed_codes_is_their_entropy() -> None:
     (use,) = codebook_use(
         [Codes([torch.tensor([[0, 0, 0, 1]])], num_samples=4, sample_rate=8000, hops=[1])], [[16]]
     )
@@ -113,6 +113,6 @@ def test_codebook_use_of_skewed_codes_is_their_entropy():
     assert use.perplexity == pytest.approx(2**entropy)
 
 
-def test_nominal_bits_per_second():
+def test_nominal_bits_per_second() -> None:
     # 50 frames a second of 10 bits, and 100 of two quantizers of 8 bits
     assert nominal_bits_per_second(16000, [320, 160], [[1024], [256, 256]]) == pytest.approx(2100)

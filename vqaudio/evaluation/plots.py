@@ -1,0 +1,143 @@
+"""Pictures: spectrograms, grids of them, codebook use. Dark, so that they suit any page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vqaudio.evaluation.metrics import CodebookUse
+from vqaudio.features import magnitude, mel_filters
+from vqaudio.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BANDS, RANGE_DECIBELS = 96, 70
+QUIETEST_DECIBELS = -60  # a picture of less is black, rather than of rounding errors
+TICKS_HZ = (0, 500, 1000, 2000, 4000, 8000, 16000)
+STYLE: dict[Any, Any] = {
+    "figure.facecolor": "#14161b",
+    "axes.facecolor": "#14161b",
+    "axes.edgecolor": "#5b6270",
+    "axes.titlesize": 10,
+    "axes.titlecolor": "#f1f3f6",
+    "axes.labelsize": 9,
+    "axes.labelcolor": "#d5d9e0",
+    "xtick.color": "#c3c8d1",
+    "ytick.color": "#c3c8d1",
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.parse_math": False,
+}
+
+
+def mel_picture(audio: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
+    """Mel magnitudes in decibels, fine enough to look at.
+
+    Args:
+        audio: float `[T]`, at least one sample.
+        sample_rate: in Hz.
+
+    Returns:
+        `[96, F]` with a frame every 5 ms, and the bands' centres in Hz, `[96]`.
+    """
+    # 64 ms tell the bands apart down to the lowest ones, and speech is still sharp in time
+    hop, n_fft = max(round(0.005 * sample_rate), 1), 2 * round(0.032 * sample_rate)
+    filters = mel_filters(sample_rate, n_fft, BANDS)
+    padded = F.pad(audio.detach().float().cpu()[None], (n_fft // 2, n_fft // 2))
+    hertz = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1)
+    weight = filters.sum(1).clamp(min=1e-12)
+    decibels = 20 * (filters @ magnitude(padded, n_fft, hop)[0]).clamp(min=1e-6).log10()
+    return decibels, (filters @ hertz) / weight
+
+
+def save_spectrograms(
+    path: str | Path, sounds: Sequence[tuple[str, Tensor]], sample_rate: int, columns: int = 1
+) -> None:
+    """Draw mel spectrograms in a grid: one span of time for all, each by its own loudness.
+
+    Args:
+        path: the PNG to write.
+        sounds: title and float `[T]` of each, row by row.
+        sample_rate: of them all, in Hz.
+        columns: of the grid.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    columns = min(columns, len(sounds))
+    rows = -(-len(sounds) // columns)
+    longest = max(len(audio) for _, audio in sounds) / sample_rate
+    with rc_context(STYLE):
+        width, height = (8.0, 2.2) if columns == 1 else (max(10.0, 1.8 * columns), 1.5)
+        figure = Figure(figsize=(width, rows * height + 0.4), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for axes in grid.flat[len(sounds) :]:
+            axes.set_axis_off()
+        for axes, (title, audio) in zip(grid.flat, sounds, strict=False):
+            _draw(axes, audio, sample_rate)
+            axes.set_title(title)
+            axes.set_xlim(0, longest)
+        figure.supxlabel("seconds", fontsize=9, color=STYLE["axes.labelcolor"])
+        figure.supylabel("Hz", fontsize=9, color=STYLE["axes.labelcolor"])
+        _write(figure, path)
+
+
+def save_codebook_use(path: str | Path, uses: Sequence[CodebookUse]) -> None:
+    """Draw how often each code came, commonest first: a panel a codebook.
+
+    Args:
+        path: the PNG to write.
+        uses: one entry a codebook.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(min(4.2 * len(uses), 14.0), 2.8), layout="constrained")
+        panels = figure.subplots(1, len(uses), squeeze=False)[0]
+        for axes, use in zip(panels, uses, strict=True):
+            shares = use.counts.double().sort(descending=True).values * 100 / max(use.frames, 1)
+            axes.bar(torch.arange(use.size).numpy(), shares.numpy(), width=1.0, color="#5aa9e6")
+            axes.axhline(100 / use.size, color="#f2b84b", linewidth=1, linestyle="--")
+            axes.set_xlim(-0.5, use.size - 0.5)
+            axes.set_title(
+                f"level {use.level}, codebook {use.quantizer}\n"
+                f"{use.used} of {use.size} used, perplexity {use.perplexity:.0f}"
+            )
+            axes.set_xlabel("codes, commonest first")
+        panels[0].set_ylabel("% of frames")
+        _write(figure, path)
+
+
+def _draw(axes: "Axes", audio: Tensor, sample_rate: int) -> None:
+    decibels, centres = mel_picture(audio, sample_rate)
+    loudest = max(decibels.max().item(), QUIETEST_DECIBELS)
+    axes.imshow(
+        decibels.numpy(),
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=loudest - RANGE_DECIBELS,
+        vmax=loudest,
+        extent=(0, len(audio) / sample_rate, -0.5, len(centres) - 0.5),
+        interpolation="nearest",
+    )
+    # bands lie evenly on the axis, so a frequency lies where it falls between two centres
+    ticks = [hertz for hertz in TICKS_HZ if hertz <= centres[-1] * 1.1]
+    axes.set_yticks(np.interp(ticks, centres.numpy(), np.arange(len(centres))), [str(t) for t in ticks])
+
+
+def _write(figure: "Figure", path: str | Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=110)
