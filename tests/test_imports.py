@@ -1,8 +1,10 @@
 """Who may import whom: the rules that keep the rooms of the house apart."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -157,3 +159,24 @@ def test_public_names_are_there_without_torchaudio_and_librosa() -> None:
     assert not loaded & {"torchaudio", "librosa"}
     with pytest.raises(AttributeError, match="nothing_such"):
         _ = vqaudio.nothing_such
+
+
+NAMES = {"yaml": "pyyaml", "PIL": "pillow", "lightning_fabric": "lightning-fabric"}
+
+
+def test_everything_imported_is_declared() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    needs = {
+        PACKAGE: project["dependencies"] + extras["eval"],
+        PACKAGE.parent / "tests": project["dependencies"] + extras["eval"] + extras["test"],
+    }
+    for folder, requirements in needs.items():
+        declared = {re.split(r"[^\w-]", requirement)[0].lower() for requirement in requirements}
+        imported = {
+            name.partition(".")[0]
+            for path in folder.rglob("*.py")
+            for name, _ in imports(ast.parse(path.read_text(encoding="utf-8")), [folder.name])
+        }
+        foreign = imported - set(sys.stdlib_module_names) - {"vqaudio", "tests"}
+        assert {NAMES.get(name, name) for name in foreign} <= declared
