@@ -9,12 +9,14 @@ from vqaudio.files import make_folder
 
 app = typer.Typer(help="Fit a codec to sounds, or a prior to their tokens.", no_args_is_help=True)
 
-Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to train: see recipes/.")]
+Recipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="What to train: see recipes/.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[key=value ...]", help="Changes to the recipe: optimization.steps=2000"),
+    typer.Argument(metavar="key=value", help="Changes to the recipe: optimization.steps=2000"),
 ]
-Out = Annotated[Path, typer.Option(help="Folder for the model, its log and its training state.")]
+Out = Annotated[
+    Path, typer.Option(metavar="DIR", help="Folder for the model, its log and its training state.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")]
 
 

@@ -143,7 +143,7 @@ def level_table(codec: Codec, uses: Sequence[CodebookUse]) -> Table:
         codec: whose levels these are.
         uses: one entry a codebook.
     """
-    rows = []
+    rows: list[Sequence[str | int | float]] = []
     for level, (rate, sizes) in enumerate(zip(codec.frame_rates, codec.codebook_sizes, strict=True)):
         here = [use for use in uses if use.level == level]
         rows.append(
