@@ -8,7 +8,8 @@ from typing import Any
 import torch
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import nn
 
 from vqaudio.codec.model import Codec
@@ -54,7 +55,7 @@ def save_model(folder: str | Path, model: Codec | Prior, card: str, half: bool =
         weights = dict(model.named_parameters())
         state = {name: value.half() if name in weights else value for name, value in state.items()}
     with replacing(folder / WEIGHTS) as path:
-        save_file(state, path)
+        path.write_bytes(to_bytes(state))
     values: dict[str, Any] = {"kind": "codec", "fingerprint": model.fingerprint}
     if isinstance(model, Prior):
         values |= {"kind": "prior", "prior": model.config.model_dump(), "codec": asdict(model.codec)}
@@ -78,7 +79,9 @@ def find_model(name: str | Path) -> Path:
     if (SHIPPED / str(name) / CONFIG).is_file():
         return SHIPPED / str(name)
     shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}")))
-    raise UserError(f"{name}: neither a model folder nor a shipped model ({shipped or 'there are none'})")
+    raise UserError(
+        f"{name}: neither a model folder nor a shipped model ({shipped or 'there are none'})"
+    )
 
 
 def load(name: str | Path, device: str | torch.device = "cpu") -> Codec | Prior:
@@ -116,9 +119,13 @@ def _read_config(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path}: missing; a model folder holds {CONFIG} and {WEIGHTS}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: damaged ({str(error).splitlines()[0]}); fetch the folder again") from None
+        raise UserError(
+            f"{path}: damaged ({str(error).splitlines()[0]}); fetch the folder again"
+        ) from None
     if not isinstance(values, dict) or not {"kind", "fingerprint", "codec"} <= values.keys():
-        raise UserError(f"{path}: not the configuration of a model: kind, fingerprint or codec is missing")
+        raise UserError(
+            f"{path}: not the configuration of a model: kind, fingerprint or codec is missing"
+        )
     return values
 
 

@@ -28,7 +28,9 @@ def main(data: Path, out: Path) -> None:
         paths = sorted((data / "dev" / part).glob("*.flac"))[::step]
         sounds += [_sound(path, part, "validation") for path in paths]
     write_manifest(out, sounds)
-    print(f"{out}: {len(sounds)} sounds, {sum(s.duration_seconds or 0 for s in sounds) / 60:.0f} minutes")
+    print(
+        f"{out}: {len(sounds)} sounds, {sum(s.duration_seconds or 0 for s in sounds) / 60:.0f} minutes"
+    )
 
 
 def _sound(path: Path, corpus: str, split: str) -> Sound:

@@ -41,5 +41,5 @@ class Bottleneck(nn.Module, ABC):
 
 
 def straight_through(x: Tensor, quantized: Tensor) -> Tensor:
-    """`quantized` going forward, the gradient of `x` going back (Bengio et al. 2013, arXiv 1308.3432)."""
+    """`quantized` going forward, the gradient of `x` going back (Bengio 2013, arXiv 1308.3432)."""
     return x + (quantized - x).detach()

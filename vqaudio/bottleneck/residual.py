@@ -1,5 +1,8 @@
 """A stack of codebooks, each for what the one before left over."""
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -37,7 +40,8 @@ class ResidualQuantizer(Bottleneck):
         super().__init__()
         self.codebook_sizes = [codebook_size] * quantizers
         self.dim, self.dropout = dim, dropout
-        self.codebooks = nn.ModuleList(Codebook(codebook_size, dim, decay) for _ in range(quantizers))
+        books = nn.ModuleList(Codebook(codebook_size, dim, decay) for _ in range(quantizers))
+        self.codebooks = cast(Sequence[Codebook], books)
         self.recent = Recent(RECENT_PER_CODE * codebook_size, dim)
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))

@@ -1,5 +1,8 @@
 """Sound to features: one feature map per scale, by strided convolutions."""
 
+from collections.abc import Sequence
+from typing import cast
+
 from torch import Tensor, nn
 
 from vqaudio.codec.layers import NO_CONTEXT, Chain, Context, Conv, refit, residual_units
@@ -58,14 +61,14 @@ class Encoder(nn.Module):
             self.front = MelFrontEnd(front, sample_rate)
         else:
             self.front = WaveformFrontEnd(front)
-        stages: list[nn.Module] = []
+        stages: list[Chain] = []
         channels, hop = self.front.channels, front.hop
         for level in reversed(levels):
             stride = level.hop // hop
             reduce = Conv(channels, level.channels, 2 * stride + stride % 2, stride)
             stages.append(Chain(reduce, residual_units(level.channels, level.encoder_units)))
             channels, hop = level.channels, level.hop
-        self.stages = nn.ModuleList(reversed(stages))
+        self.stages = cast(Sequence[Chain], nn.ModuleList(reversed(stages)))
 
     def audio_context(self, wanted: list[Context]) -> Context:
         """Samples beyond the wanted frames that `forward` needs.
@@ -90,7 +93,7 @@ class Encoder(nn.Module):
         features: list[Tensor] = []
         for stage, need, want in zip(self.stages[::-1], needs[::-1], wanted[::-1], strict=True):
             x = stage(refit(x, have, need))
-            have = Context((need.left - stage.left) // stage.stride, (need.right - stage.right) // stage.stride)
+            have = need.after(stage)
             features.append(refit(x, have, want))
         return features[::-1]
 

@@ -6,6 +6,8 @@ windows is the sound made whole.
 """
 
 import math
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -74,23 +76,23 @@ class Upsampling(nn.Module):
     def __init__(self, config: UpsampleHead) -> None:
         super().__init__()
         widths = [*config.channels[1:], config.channels[-1]]
-        self.stages = nn.ModuleList()
-        for before, after, stride in zip(config.channels, widths, config.strides, strict=True):
-            units = Chain(ResidualUnit(after, 3), ResidualUnit(after, 7))
-            self.stages.append(nn.ModuleDict({"up": Upsample(before, after, stride), "units": units}))
+        stages = zip(config.channels, widths, config.strides, strict=True)
+        ups = nn.ModuleList(Upsample(before, after, stride) for before, after, stride in stages)
+        units = nn.ModuleList(Chain(ResidualUnit(w, 3), ResidualUnit(w, 7)) for w in widths)
+        self.ups = cast(Sequence[Upsample], ups)
+        self.units = cast(Sequence[Chain], units)
         self.norm = ChannelNorm(widths[-1])
         self.last = nn.Conv1d(widths[-1], 1, 1)
         self.context = NO_CONTEXT
-        for stage in reversed(self.stages):
-            self.context = self.context.before(stage["units"]).coarser(stage["up"].factor)
+        for up, chain in zip(self.ups[::-1], self.units[::-1], strict=True):
+            self.context = self.context.before(chain).coarser(up.factor)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, F + context]` to `[B, 1, F * hop]`."""
         context = self.context
-        for stage in self.stages:
-            x, context = stage["up"](x), context.finer(stage["up"].factor)
-            x = stage["units"](x)
-            context = Context(context.left - stage["units"].left, context.right - stage["units"].right)
+        for up, chain in zip(self.ups, self.units, strict=True):
+            x = chain(up(x))
+            context = context.finer(up.factor).after(chain)
         return self.last(self.norm(refit(x, context, NO_CONTEXT)))
 
 

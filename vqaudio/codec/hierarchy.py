@@ -1,7 +1,8 @@
 """The VQ-VAE-2 cascade: quantize the coarsest level, decode it up, condition the next finer on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -59,9 +60,7 @@ class HierarchyLevel(nn.Module):
         return self.units(self.merge(_beside(quantized, condition)))
 
     def context_before(self, after: Context) -> Context:
-        """Frames of quantized features needed for `after` frames of the next finer level (or of the
-        decoder's input, at the finest).
-        """
+        """Frames of quantized features needed for `after` frames of the next finer level or decoder."""
         return after.coarser(self.factor).before(self.units)
 
 
@@ -87,19 +86,19 @@ class Hierarchy(nn.Module):
                     finer=(finer, level.hop // finer.hop) if finer else None,
                 )
             )
-        self.levels = nn.ModuleList(modules)
+        self.levels = cast(Sequence[HierarchyLevel], nn.ModuleList(modules))
 
     def encode_contexts(self) -> list[Context]:
         """Frames beyond the wanted codes that each level has to quantize, coarsest first."""
         contexts = [NO_CONTEXT]
-        for level in list(self.levels)[-2::-1]:
+        for level in self.levels[-2::-1]:
             contexts.append(level.context_before(contexts[-1]))
         return contexts[::-1]
 
     def decode_contexts(self, wanted: Context) -> list[Context]:
         """Frames beyond the wanted state that each level's codes are needed for, coarsest first."""
         contexts = [wanted]
-        for level in list(self.levels)[::-1]:
+        for level in self.levels[::-1]:
             contexts.append(level.context_before(contexts[-1]))
         return contexts[:0:-1]
 
@@ -184,7 +183,7 @@ class Hierarchy(nn.Module):
             if codes_only and level.up is None:
                 return said
             condition = level.write(said, condition)
-            context = Context(want[index].left - level.units.left, want[index].right - level.units.right)
+            context = want[index].after(level.units)
             if level.up is not None:
                 condition, context = level.up(condition), context.finer(level.factor)
         assert condition is not None

@@ -5,11 +5,19 @@ No layer here pads. An output range `[a, b)` of a layer needs the input range
 zeros at every layer, so that a window cut from a sound gives the same features as the whole.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+
+
+class Layer(Protocol):
+    """What the arithmetic must know of a layer."""
+
+    stride: int
+    left: int
+    right: int
 
 
 class Context(NamedTuple):
@@ -18,9 +26,15 @@ class Context(NamedTuple):
     left: int
     right: int
 
-    def before(self, layer: "Conv | ResidualUnit | Chain") -> "Context":
+    def before(self, layer: "Layer") -> "Context":
         """The context needed at the input of `layer`, when this one is needed at its output."""
         return Context(self.left * layer.stride + layer.left, self.right * layer.stride + layer.right)
+
+    def after(self, layer: "Layer") -> "Context":
+        """The context left at the output of `layer`, when this one is there at its input."""
+        return Context(
+            (self.left - layer.left) // layer.stride, (self.right - layer.right) // layer.stride
+        )
 
     def coarser(self, factor: int) -> "Context":
         """The same context in frames `factor` times as long, rounded up."""
@@ -79,14 +93,12 @@ class ResidualUnit(nn.Module):
     Without the norm, speech at its usual level (RMS near 0.05) starves the encoder.
     """
 
-    stride = 1
-
     def __init__(self, channels: int, kernel: int = 3) -> None:
         super().__init__()
         self.norm = ChannelNorm(channels)
         self.conv = Conv(channels, channels, kernel)
         self.mix = nn.Conv1d(channels, channels, 1)
-        self.left, self.right = self.conv.left, self.conv.right
+        self.stride, self.left, self.right = 1, self.conv.left, self.conv.right
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, F]` to `[B, C, F - kernel + 1]`."""

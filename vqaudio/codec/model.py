@@ -1,8 +1,9 @@
 """Codec: sound to Codes and back, on one page."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ from vqaudio.codec.windows import (
     default_workers,
     inside,
     ladder,
-    rung,
     run_ordered,
+    rung,
     stretch,
 )
 from vqaudio.codes import Codes, frames_for
@@ -120,7 +121,9 @@ class Codec(nn.Module):
             keep_levels: int `[B]`, how many levels, from the coarsest, each sound is decoded from.
         """
         if audio.shape[2] % self.hops[0]:
-            raise ValueError(f"{audio.shape[2]} samples are no multiple of the coarsest hop {self.hops[0]}")
+            raise ValueError(
+                f"{audio.shape[2]} samples are no multiple of the coarsest hop {self.hops[0]}"
+            )
         none = [NO_CONTEXT] * len(self.hops)
         padded = refit(audio, NO_CONTEXT, self.encoder.audio_context(none))
         wanted = self.decoder.context_before(self.head.context)
@@ -134,15 +137,23 @@ class Codec(nn.Module):
     def _frames(self, state: Tensor) -> Tensor:
         """The finest state to what the head reads, with exactly its context."""
         context = self.decoder.context_before(self.head.context).finer(self.decoder.factor)
-        units = self.decoder.units
-        have = type(context)(context.left - units.left, context.right - units.right)
-        return refit(self.decoder(state), have, self.head.context)
+        return refit(self.decoder(state), context.after(self.decoder.units), self.head.context)
 
     # --- sound to codes ---
 
+    @overload
+    def encode(
+        self, sound: Sound, sample_rate: int | None = None, workers: int | None = None
+    ) -> Codes: ...
+
+    @overload
+    def encode(
+        self, sound: list[Sound], sample_rate: int | None = None, workers: int | None = None
+    ) -> list[Codes]: ...
+
     def encode(
         self,
-        sound: Sound | Sequence[Sound],
+        sound: Sound | list[Sound],
         sample_rate: int | None = None,
         workers: int | None = None,
     ) -> Codes | list[Codes]:
@@ -159,12 +170,12 @@ class Codec(nn.Module):
         Raises:
             UserError: a file cannot be read, or samples are empty or not finite.
         """
-        if isinstance(sound, list | tuple):
+        if isinstance(sound, list):
             return list(self._encode_all(sound, sample_rate, workers))
-        return next(iter(self._encode_all([sound], sample_rate, workers)))  # type: ignore[list-item]
+        return next(self._encode_all([sound], sample_rate, workers))
 
     def _encode_all(
-        self, sounds: Sequence[Sound], sample_rate: int | None, workers: int | None
+        self, sounds: list[Sound], sample_rate: int | None, workers: int | None
     ) -> Iterator[Codes]:
         maker = self.fingerprint
         context = self.encoder.audio_context(self.hierarchy.encode_contexts())
@@ -213,12 +224,22 @@ class Codec(nn.Module):
             count = context.left + window.count * ratio + context.right
             masks.append(inside(window.first * ratio - context.left, count, frames).to(self.device))
         codes = self.hierarchy.encode(features, masks)
-        return [refit(c[0], context, NO_CONTEXT).cpu() for c, context in zip(codes, contexts, strict=True)]
+        return [
+            refit(c[0], context, NO_CONTEXT).cpu() for c, context in zip(codes, contexts, strict=True)
+        ]
 
     # --- codes to sound ---
 
+    @overload
+    def decode(self, codes: Codes, levels: int | None = None, workers: int | None = None) -> Tensor: ...
+
+    @overload
     def decode(
-        self, codes: Codes | Sequence[Codes], levels: int | None = None, workers: int | None = None
+        self, codes: list[Codes], levels: int | None = None, workers: int | None = None
+    ) -> list[Tensor]: ...
+
+    def decode(
+        self, codes: Codes | list[Codes], levels: int | None = None, workers: int | None = None
     ) -> Tensor | list[Tensor]:
         """Sound of codes, or of each of a list of them: float32 `[1, codes.num_samples]`.
 
@@ -230,9 +251,9 @@ class Codec(nn.Module):
         Raises:
             UserError: the codes are another codec's, or `levels` is out of range.
         """
-        if isinstance(codes, Codes):
-            return torch.cat(list(self.decode_blocks(codes, levels, workers)), dim=1)
-        return [torch.cat(list(self.decode_blocks(one, levels, workers)), dim=1) for one in codes]
+        if isinstance(codes, list):
+            return [self.decode(one, levels, workers) for one in codes]
+        return torch.cat(list(self.decode_blocks(codes, levels, workers)), dim=1)
 
     def decode_blocks(
         self, codes: Codes, levels: int | None = None, workers: int | None = None
@@ -262,13 +283,17 @@ class Codec(nn.Module):
                 "decode them with the codec that made them"
             )
         if codes.sample_rate != self.sample_rate or list(codes.hops) != self.hops:
-            raise UserError(f"codes at hops {list(codes.hops)} are not this codec's, which has {self.hops}")
+            raise UserError(
+                f"codes at hops {list(codes.hops)} are not this codec's, which has {self.hops}"
+            )
         if levels is not None and not 1 <= levels <= count:
             raise UserError(f"levels: {levels} is not from 1 to {count}")
         used = [level.to(torch.int64) for level in codes.levels[: levels or count]]
         for index, (level, sizes) in enumerate(zip(used, self.codebook_sizes, strict=False)):
             if not 1 <= level.shape[0] <= len(sizes):
-                raise UserError(f"codes: level {index} has {level.shape[0]} quantizers, not 1 to {len(sizes)}")
+                raise UserError(
+                    f"codes: level {index} has {level.shape[0]} quantizers, not 1 to {len(sizes)}"
+                )
             if level.min() < 0 or any(q.max() >= s for q, s in zip(level, sizes, strict=False)):
                 raise UserError(f"codes: level {index} has a code outside of its codebook, {sizes}")
         return used

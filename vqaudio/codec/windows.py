@@ -56,7 +56,9 @@ class AudioWindow:
     num_samples: int | None
 
 
-def cut(blocks: Iterable[Tensor], hop: int, context: Context, lengths: list[int]) -> Iterator[AudioWindow]:
+def cut(
+    blocks: Iterable[Tensor], hop: int, context: Context, lengths: list[int]
+) -> Iterator[AudioWindow]:
     """Cut a stream of samples `[T]` into windows, holding no more than one window of it.
 
     Args:
@@ -126,7 +128,9 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def run_ordered(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int) -> Iterator[Result]:
+def run_ordered(
+    function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
+) -> Iterator[Result]:
     """`function` of every job, in their order, by one-threaded workers, few jobs ahead at a time."""
     if workers == 1:
         for job in jobs:

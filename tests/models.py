@@ -1,0 +1,67 @@
+"""Tiny models that the tests share."""
+
+from typing import Any
+
+import torch
+
+from vqaudio.codec.model import Codec
+from vqaudio.config import CodecConfig
+
+FRONTS: dict[str, dict[str, Any]] = {
+    "mel": {"kind": "mel", "hop": 40, "n_fft": 160, "bands": 20},
+    "waveform": {"kind": "waveform", "strides": [4, 10], "channels": [8, 16]},
+}
+HEADS: dict[str, dict[str, Any]] = {
+    "istft": {"kind": "istft", "hop": 40, "n_fft": 160, "channels": 24, "units": 1},
+    "upsample": {"kind": "upsample", "strides": [10, 4], "channels": [16, 8]},
+    "mel": {
+        "kind": "mel", "hop": 40, "n_fft": 160, "bands": 20, "channels": 24, "units": 1, "iterations": 4,
+    },
+}  # fmt: skip
+LEVELS: list[dict[str, Any]] = [
+    {
+        "hop": 320, "channels": 20, "encoder_units": 1, "decoder_units": 1,
+        "bottleneck": {
+            "kind": "residual", "codebook_size": 8, "quantizers": 2, "dim": 6, "dropout": 0.2,
+        },
+    },
+    {
+        "hop": 160, "channels": 16, "encoder_units": 1, "decoder_units": 1,
+        "bottleneck": {"kind": "vector", "codebook_size": 12, "dim": 6},
+    },
+    {
+        "hop": 80, "channels": 16, "encoder_units": 1, "decoder_units": 1,
+        "bottleneck": {"kind": "residual", "codebook_size": 10, "quantizers": 3, "dim": 4},
+    },
+]  # fmt: skip
+
+
+def codec_config(front: str = "mel", head: str = "istft", levels: int = 2) -> CodecConfig:
+    """Of a codec at 8 kHz with hops of 320 (, 160 (, 80)) samples."""
+    return CodecConfig.model_validate(
+        {
+            "sample_rate": 8000,
+            "front": FRONTS[front],
+            "levels": LEVELS[:levels],
+            "head": HEADS[head],
+        }
+    )
+
+
+def tiny_codec(front: str = "mel", head: str = "istft", levels: int = 2, steps: int = 20) -> Codec:
+    """A codec whose codebooks were set from, and followed, a few batches of noise of varying colour."""
+    torch.manual_seed(0)
+    codec = Codec(codec_config(front, head, levels))
+    with torch.no_grad():
+        for _ in range(steps):
+            codec(coloured_noise(4, 3200))
+    return codec.eval()
+
+
+def coloured_noise(batch: int, samples: int) -> torch.Tensor:
+    """`[B, 1, T]`, with a loudness that changes: features that differ from frame to frame."""
+    noise = torch.randn(batch, 1, samples)
+    loudness = torch.nn.functional.interpolate(
+        torch.randn(batch, 1, samples // 400 + 2), samples, mode="linear"
+    )
+    return (noise * torch.exp(loudness) * 0.05).clamp(-1, 1)
