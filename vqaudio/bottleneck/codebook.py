@@ -8,9 +8,10 @@ from torch import Tensor, nn
 class Codebook(nn.Module):
     """`K` vectors, each following the mean of what is assigned to it.
 
-    Van den Oord et al. 2017, arXiv 1711.00937, appendix A.1. The state is, per code, the decayed sum of its vectors and their decayed count. The centroid is
-    their quotient and is stored nowhere else, so that whatever sets a code sets both and no later
-    update can undo it. All of it is fp32, whatever the autocast.
+    Van den Oord et al. 2017, arXiv 1711.00937, appendix A.1. The state is, per code, the decayed sum
+    of its vectors and their decayed count. The centroid is their quotient and is stored nowhere
+    else, so that whatever sets a code sets both and no later update can undo it. All of it is fp32,
+    whatever the autocast.
 
     Args:
         size: codes, `K`.
