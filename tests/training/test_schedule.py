@@ -20,14 +20,40 @@ def test_rate_without_warmup_starts_in_full():
     assert learning_rate(0, Optimization(steps=1, learning_rate=0.5, warmup_steps=0)) == 0.5
 
 
-def test_average_follows_the_weights():
+def test_average_follows_the_weights() -> None:
     module = nn.Linear(1, 1, bias=False)
-    nn.init.zeros_(module.weight)
     average = WeightAverage(module, decay=0.9)
+    nn.init.zeros_(module.weight)
+    for _ in range(200):
+        average.update(module)
+    assert average.tensors["weight"].item() == pytest.approx(0, abs=1e-6)
     nn.init.ones_(module.weight)
     for _ in range(5):
         average.update(module)
     assert average.tensors["weight"].item() == pytest.approx(1 - 0.9**5)
+
+
+def test_average_soon_forgets_the_weights_that_training_began_with() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(module.weight)
+    average = WeightAverage(module, decay=0.999)
+    nn.init.zeros_(module.weight)
+    for _ in range(50):
+        average.update(module)
+    assert abs(average.tensors["weight"].item()) < 1e-4
+
+
+def test_average_goes_on_from_where_it_was_saved() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    average, other = WeightAverage(module, decay=0.99), WeightAverage(module, decay=0.99)
+    for step in range(20):
+        nn.init.constant_(module.weight, step)
+        average.update(module)
+        if step == 9:
+            other.load(average.tensors)
+        elif step > 9:
+            other.update(module)
+    assert torch.equal(average.tensors["weight"], other.tensors["weight"])
 
 
 def test_average_is_in_place_only_inside_the_block():

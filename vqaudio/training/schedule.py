@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from vqaudio.config import Optimization
 
+UPDATES = "updates"  # counted among the averaged tensors, so that it is saved with them
+
 
 def learning_rate(step: int, config: Optimization) -> float:
     """Linear warm-up, then half a cosine down to the final rate.
@@ -32,20 +34,27 @@ def learning_rate(step: int, config: Optimization) -> float:
 class WeightAverage:
     """Exponential average of a module's parameters, fp32.
 
+    The first updates decay faster, by `(1 + n) / (10 + n)` for the n-th: otherwise the weights that
+    training began with would be heard for several times `1 / (1 - decay)` steps.
+
     Args:
-        module: what to average; its weights now are the start.
+        module: what to average.
         decay: of the average, a step.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
         self.tensors = {name: p.detach().float().clone() for name, p in module.named_parameters()}
+        self.tensors[UPDATES] = torch.zeros((), dtype=torch.int64)
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Take one step towards the parameters of `module`."""
+        self.tensors[UPDATES] += 1
+        count = int(self.tensors[UPDATES])
+        decay = min(self.decay, (1 + count) / (10 + count))
         for name, parameter in module.named_parameters():
-            self.tensors[name].lerp_(parameter.float(), 1 - self.decay)
+            self.tensors[name].lerp_(parameter.float(), 1 - decay)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over saved averages."""
