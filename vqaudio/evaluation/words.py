@@ -1,0 +1,144 @@
+"""A codec and a prior judged on labelled words: what is still recognized, at how many bits."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vqaudio.codes import Codes
+from vqaudio.errors import UserError
+from vqaudio.evaluation.generation import (
+    am_score,
+    frechet_distance,
+    inception_score,
+    modified_inception_score,
+)
+from vqaudio.evaluation.metrics import Average, average, mel_distance, stoi
+from vqaudio.evaluation.recognizer import Recognition
+from vqaudio.prior.model import Prior
+
+
+@dataclass(frozen=True)
+class Resynthesis:
+    """How close decoded words are to the originals.
+
+    Args:
+        mel_distance: mean over words, see `metrics.mel_distance`.
+        stoi: of single words; most are too short for it, which is counted.
+        stoi_joined: of all words of a speaker end to end, the mean over speakers.
+    """
+
+    mel_distance: float
+    stoi: Average
+    stoi_joined: Average
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """What a recognizer makes of a set of words.
+
+    Args:
+        sounds: how many.
+        accuracy: share recognized as what they are; nan where nothing was asked for.
+        frechet: Fréchet distance of features to those of real training words.
+        inception: Inception score.
+        modified_inception: modified Inception score.
+        am: AM score against real training words.
+    """
+
+    sounds: int
+    accuracy: float
+    frechet: float
+    inception: float
+    modified_inception: float
+    am: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well a prior foretells codes.
+
+    Args:
+        tokens: codes counted, without the mark of the end.
+        bits_per_token: the mark of the end included in the bits.
+        nominal_bits_per_token: at full width, `log2(codebook size)`.
+        bits_per_second: of sound.
+    """
+
+    tokens: int
+    bits_per_token: float
+    nominal_bits_per_token: float
+    bits_per_second: float
+
+    @property
+    def share(self) -> float:
+        """Bits needed, of the nominal ones."""
+        return self.bits_per_token / self.nominal_bits_per_token
+
+
+def resynthesis(
+    originals: Sequence[Tensor], decoded: Sequence[Tensor], speakers: Sequence[str], sample_rate: int
+) -> Resynthesis:
+    """Compare decoded words with their originals.
+
+    Args:
+        originals: each float `[T]`.
+        decoded: each as long as its original.
+        speakers: of each; the words of one are also joined for STOI, which drops what lies 40 dB
+            under the loudest, and so would drop the quiet speakers of a joint recording.
+        sample_rate: of all, in Hz.
+    """
+    pairs = list(zip(originals, decoded, strict=True))
+    joined = []
+    for speaker in sorted(set(speakers)):
+        own = [pair for pair, name in zip(pairs, speakers, strict=True) if name == speaker]
+        reference, degraded = (torch.cat(sounds) for sounds in zip(*own, strict=True))
+        joined.append(stoi(reference, degraded, sample_rate))
+    distances = [mel_distance(*pair, sample_rate) for pair in pairs]
+    singles = average(stoi(*pair, sample_rate) for pair in pairs)
+    return Resynthesis(sum(distances) / len(distances), singles, average(joined))
+
+
+def hearing(heard: Recognition, training: Recognition, truth: Sequence[str] | None = None) -> Hearing:
+    """Judge a set of words by what the recognizer made of them.
+
+    Args:
+        heard: of the set.
+        training: of real words that the recognizer was trained on.
+        truth: what each word of the set was meant to be; None where none was asked for.
+    """
+    return Hearing(
+        sounds=len(heard.labels),
+        accuracy=math.nan if truth is None else heard.accuracy(truth),
+        frechet=frechet_distance(heard.features, training.features),
+        inception=inception_score(heard.log_probabilities),
+        modified_inception=modified_inception_score(heard.log_probabilities),
+        am=am_score(heard.log_probabilities, training.log_probabilities),
+    )
+
+
+def fit(prior: Prior, sounds: Sequence[Codes], labels: Sequence[str | None]) -> Fit:
+    """Bits that a prior needs for codes it has not seen.
+
+    Args:
+        prior: of the codec that made the codes.
+        sounds: at least one.
+        labels: what each is said to be.
+
+    Raises:
+        UserError: there are no sounds.
+    """
+    if not sounds:
+        raise UserError("no codes to measure a prior by; give at least one sound")
+    widths = [[math.log2(size) for size in sizes] for sizes in prior.codec.codebook_sizes]
+    bits = nominal = seconds = 0.0
+    tokens = 0
+    for codes, label in zip(sounds, labels, strict=True):
+        bits += prior.nll(codes, label).bits
+        seconds += codes.duration_seconds
+        for level, width in zip(codes.levels, widths, strict=True):
+            tokens += level.numel()
+            nominal += level.shape[1] * sum(width)
+    return Fit(tokens, bits / tokens, nominal / tokens, bits / seconds)
