@@ -1,15 +1,13 @@
 """Peak memory of tokenizing a 2-hour file, against that of a 2-minute one.
 
 Run it with `python benchmarks/tokenize_memory.py [MODEL]`; MODEL is a shipped name or folder. Each file
-is tokenized in a process of its own; what that process held before it began is taken off.
+is tokenized in a process of its own; what that process held after its imports is taken off.
 """
 
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-import torch
 
 from vqaudio.audio import AudioWriter, read_audio
 
@@ -21,11 +19,10 @@ import vqaudio
 from vqaudio.corpus.manifest import find_sounds
 from vqaudio.corpus.tokenize import tokenize
 
-model, warm_up, sound, out = sys.argv[1:]
-codec = vqaudio.load(model)
-tokenize(codec, find_sounds([warm_up]), out + "/warm-up")
+model, sound, out = sys.argv[1:]
+load = vqaudio.load
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-tokenize(codec, find_sounds([sound]), out + "/tokens")
+tokenize(load(model), find_sounds([sound]), out)
 print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -38,10 +35,7 @@ def peaks_mib(model: str, minutes: int, folder: Path) -> tuple[float, float]:
     with AudioWriter(sound, rate) as writer:
         for _ in range(repeats):
             writer.write(sentence)
-    warm_up = folder / "short.wav"
-    with AudioWriter(warm_up, rate) as writer:
-        writer.write(torch.zeros(1, 1000))
-    run = [sys.executable, "-c", RUN, model, str(warm_up), str(sound), str(folder / str(minutes))]
+    run = [sys.executable, "-c", RUN, model, str(sound), str(folder / str(minutes))]
     printed = subprocess.run(run, check=True, capture_output=True, text=True).stdout
     before, after = (int(word) / 1024 for word in printed.split())
     return before, after
