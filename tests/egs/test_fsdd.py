@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.models import coloured_noise, tiny_codec
 from vqaudio.audio import write_audio
+from vqaudio.config import PriorConfig
+from vqaudio.corpus.manifest import read_manifest
+from vqaudio.corpus.shards import TokenRow, write_shard
+from vqaudio.corpus.tokenize import tokenize
+from vqaudio.evaluation.recognizer import Recognizer, RecognizerConfig
+from vqaudio.model_folder import save_model
+from vqaudio.prior.model import CodecSpec, Prior
 
 RECIPE = Path(__file__).parents[2] / "egs" / "fsdd"
 
@@ -60,3 +68,52 @@ def test_mistakes_in_the_options_are_named() -> None:
         result = run(*words)
         assert result.returncode == 2
         assert "--da" in result.stderr.splitlines()[-1]
+
+
+def test_a_run_is_judged_to_the_last_table(tmp_path: Path) -> None:
+    """Untrained models, so the figures mean nothing; all of them have to be there."""
+    labels = ["0", "1"]
+    names = [
+        f"{label}_{speaker}_{n}" for label in labels for speaker in ("ann", "bob") for n in (0, 1, 9)
+    ]
+    audio = coloured_noise(len(names), 4000)
+    for name, sound in zip(names, audio, strict=True):
+        write_audio(tmp_path / "data" / f"{name}.wav", sound, 8000)
+    manifest = tmp_path / "run" / "manifest.jsonl"
+    assert prepare(tmp_path / "data", manifest).returncode == 0
+    codec = tiny_codec()
+    save_model(tmp_path / "run" / "codec", codec, "card")
+    tokenize(codec, read_manifest(manifest), tmp_path / "run" / "tokens")
+    spec = CodecSpec(codec.sample_rate, codec.hops, codec.codebook_sizes, codec.fingerprint)
+    prior = Prior(PriorConfig(layers=1, width=16, heads=2, context=40, labels=labels), spec)
+    save_model(tmp_path / "run" / "prior", prior, "card")
+    Recognizer(RecognizerConfig(labels, 8000)).save(tmp_path / "run" / "evaluation")
+    for label in (None, *labels):
+        folder = tmp_path / "run" / "samples" / "temperature-1.0" / (label or "any")
+        sounds = prior.sample(4, label=label)
+        fields = {} if label is None else {"label": label}
+        rows = [TokenRow(f"sample-{i}", codes, fields) for i, codes in enumerate(sounds)]
+        for row in rows:
+            write_audio(folder / f"{row.id}.wav", codec.decode(row.codes), 8000)
+        write_shard(folder / "tokens-00000.parquet", spec, rows)
+
+    command = [sys.executable, str(RECIPE / "evaluate.py"), str(tmp_path / "run")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    out = tmp_path / "run" / "evaluation"
+    results = json.loads((out / "results.json").read_text())
+    assert results["heard"]["original"]["sounds"] == 8
+    assert results["heard"]["samples with label, temperature 1.0"]["sounds"] == 8
+    assert results["heard"]["samples without, temperature 1.0"]["sounds"] == 4
+    assert [book["size"] for book in results["codebooks"]] == [8, 8, 12]
+    assert 0.5 < results["prior on test codes"]["with label"]["share"] < 2
+    assert results["resynthesis"]["mel_distance"] > 0
+    table = (out / "results.md").read_text()
+    assert table in result.stdout
+    assert len({line.count("|") for line in table.split("\n\n")[0].splitlines()}) == 1
+    assert {path.name for path in out.glob("*.png")} == {
+        "codebooks.png",
+        "resynthesis.png",
+        "samples.png",
+    }
+    assert "data:audio/wav" in (out / "index.html").read_text()

@@ -19,6 +19,9 @@ from vqaudio.files import make_folder, replacing
 WINDOW_SECONDS, HOP_SECONDS = 0.032, 0.015
 EDGE_SECONDS = 0.12  # silence put round every sound, so that its edges lie inside the network's view
 BATCH = 64
+SMOOTHING = (
+    0.02  # of the labels: without it probabilities of 1e-9 would rule the modified Inception score
+)
 RANGE_DECADES = 3.0  # 60 dB: what is fainter than that under the loudest band counts as silence
 
 
@@ -199,7 +202,8 @@ def train_recognizer(
                 order = torch.cat([order, torch.randperm(len(sounds))])
             batch, order = order[:size].tolist(), order[size:]
             picture = model.picture(_disturbed([sounds[i] for i in batch], sample_rate))
-            loss = F.cross_entropy(model(_blotted(picture))[0], truth[batch])
+            logits, _ = model(_blotted(picture))
+            loss = F.cross_entropy(logits, truth[batch], label_smoothing=SMOOTHING)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
