@@ -72,9 +72,13 @@ def test_stoi_falls_with_noise_and_is_one_without() -> None:
     reference = speechlike(2.0, 16000)
     noise = torch.randn(len(reference), generator=torch.Generator().manual_seed(0))
     assert stoi(reference, reference, 16000) == pytest.approx(1, abs=1e-4)
-    little, much = (stoi(reference, reference + gain * noise, 16000) for gain in (0.01, 0.3))
-    assert 1 > little > much
-    assert stoi(reference, reference + 0.3 * noise, 16000, extended=True) < much
+    little = stoi(reference, reference + 0.01 * noise, 16000)
+    much = stoi(reference, reference + 0.3 * noise, 16000)
+    extended = stoi(reference, reference + 0.3 * noise, 16000, extended=True)
+    assert little is not None
+    assert much is not None
+    assert extended is not None
+    assert 1 > little > much > extended
 
 
 def test_a_sound_too_short_for_stoi_is_counted_and_does_not_pull_the_mean_down() -> None:

@@ -56,7 +56,12 @@ def test_a_sound_is_in_the_page_whole(tmp_path: Path, sound: Path) -> None:
 def test_everything_is_escaped_and_tags_are_closed(tmp_path: Path, sound: Path) -> None:
     image = tmp_path / "i.png"
     image.write_bytes(b"\x89PNG")
-    parts = [NASTY, Table([NASTY], [[NASTY]]), Player(NASTY, sound, image), Picture(NASTY, image)]
+    parts: list[str | Table | Player | Picture] = [
+        NASTY,
+        Table([NASTY], [[NASTY]]),
+        Player(NASTY, sound, image),
+        Picture(NASTY, image),
+    ]
     write_page(tmp_path / "p.html", NASTY, [Section(NASTY, parts)])
     reader = Reader(tmp_path / "p.html")
     assert "script" not in [tag for tag, _ in reader.tags]
@@ -78,7 +83,7 @@ def test_nothing_is_fetched_from_elsewhere(tmp_path: Path, sound: Path) -> None:
 
 
 def test_numbers_are_rounded_and_only_columns_of_numbers_are_set_right(tmp_path: Path) -> None:
-    rows = [["a", 1, 0.123456, "x"], ["b", 2, 1234.0, 3]]
+    rows: list[list[str | int | float]] = [["a", 1, 0.123456, "x"], ["b", 2, 1234.0, 3]]
     write_page(tmp_path / "p.html", "t", [Section("h", [Table(["n", "i", "f", "m"], rows)])])
     reader = Reader(tmp_path / "p.html")
     assert "0.1235" in reader.text
