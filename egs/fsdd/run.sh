@@ -8,7 +8,7 @@
 set -euo pipefail
 
 data= out=runs/fsdd stage=1 stop_stage=6
-temperature=0.8  # at which words are sampled, besides 1.0
+temperature=0.6  # at which words are sampled, besides 1.0
 while [ $# -gt 0 ]; do
     case "$1" in
         --data) data=${2:?} ;;
