@@ -5,9 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import vqaudio
 from tests.sounds import WavMaker, tone
+
+# tiny models gain nothing from a second thread, and on a busy machine it costs a lot
+torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def codec_config(front: str = "mel", head: str = "istft", levels: int = 2) -> Co
     )
 
 
-def tiny_codec(front: str = "mel", head: str = "istft", levels: int = 2, steps: int = 20) -> Codec:
+def tiny_codec(front: str = "mel", head: str = "istft", levels: int = 2, steps: int = 5) -> Codec:
     """A codec whose codebooks were set from, and followed, a few batches of noise of varying colour."""
     torch.manual_seed(0)
     codec = Codec(codec_config(front, head, levels))

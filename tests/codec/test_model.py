@@ -44,7 +44,7 @@ def test_every_length_comes_back_exactly(codec: Codec) -> None:
         codes = codec.encode(audio[: int(length)], workers=1)
         assert codes.num_samples == length
         assert [level.shape[1] for level in codes.levels] == [-(-length // hop) for hop in codec.hops]
-        if length % 37 == 0 or length > 3 * codec.hops[0]:
+        if length % 97 == 0 or length > 3 * codec.hops[0]:
             assert codec.decode(codes, workers=1).shape == (1, length)
 
 

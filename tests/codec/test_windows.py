@@ -22,9 +22,9 @@ def codec() -> Codec:
 
 @pytest.fixture(scope="module")
 def sounds() -> list[Tensor]:
-    """200 of mixed lengths, from 0.01 to 40 seconds at 8 kHz."""
+    """200 of mixed lengths, from 0.01 to 30 seconds at 8 kHz."""
     generator = torch.Generator().manual_seed(5)
-    lengths = (torch.rand(200, generator=generator) ** 6 * 320_000 + 80).long().tolist()
+    lengths = (torch.rand(200, generator=generator) ** 8 * 240_000 + 80).long().tolist()
     torch.manual_seed(1)
     long = coloured_noise(1, 400_000)[0, 0]
     return [
@@ -37,7 +37,7 @@ def test_codes_are_the_same_bits_alone_in_a_batch_permuted_and_by_any_workers(
 ) -> None:
     alone = [codec.encode(sound, workers=1) for sound in sounds]
     order = torch.randperm(len(sounds), generator=torch.Generator().manual_seed(2)).tolist()
-    for workers in (1, 2, 3):
+    for workers in (1, 2):
         assert codec.encode(sounds, workers=workers) == alone
         permuted = codec.encode([sounds[i] for i in order], workers=workers)
         assert permuted == [alone[i] for i in order]
@@ -141,9 +141,9 @@ print(peak())
 
 def test_memory_is_that_of_a_few_windows_for_any_length() -> None:
     peaks = []
-    for seconds in (120, 1800):
+    for seconds in (60, 900):
         run = subprocess.run(
             [sys.executable, "-c", MEMORY, str(seconds)], capture_output=True, text=True, check=True
         )
         peaks.append(int(run.stdout))
-    assert peaks[1] < peaks[0] + 30_000  # KiB; 1,680 s more would be 53,760 KiB as float32
+    assert peaks[1] < peaks[0] + 15_000  # KiB; the other 840 s would be 26,880 KiB as float32

@@ -75,7 +75,7 @@ class Codebook(nn.Module):
         self.counts.lerp_(counts, 1 - self.decay)
 
     @torch.no_grad()
-    def revive(self, samples: Tensor, generator: torch.Generator, threshold: float = 0.03) -> int:
+    def revive(self, samples: Tensor, generator: torch.Generator, threshold: float = 0.2) -> int:
         """Give codes that fell below `threshold` of the mean count a vector of `samples` `[N, D]`.
 
         A revived code starts at half the mean count, so that it has some hundred steps to prove

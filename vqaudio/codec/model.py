@@ -17,6 +17,7 @@ from vqaudio.codec.hierarchy import Hierarchy
 from vqaudio.codec.layers import NO_CONTEXT, refit
 from vqaudio.codec.windows import (
     AudioWindow,
+    Collected,
     cut,
     default_workers,
     inside,
@@ -190,15 +191,14 @@ class Codec(nn.Module):
         def work(job: AudioWindow | int) -> list[Tensor] | int:
             return job if isinstance(job, int) else self._encode_window(job)
 
-        windows: list[list[Tensor]] = []
+        collected = Collected()
         for result in run_ordered(work, jobs(), self._workers(workers)):
             if not isinstance(result, int):
-                windows.append(result)
+                collected.add(result)
                 continue
-            levels = [torch.cat(pieces, dim=1) for pieces in zip(*windows, strict=True)]
-            trimmed = [c[:, : frames_for(result, hop)] for c, hop in zip(levels, self.hops, strict=True)]
-            yield Codes(trimmed, result, self.sample_rate, self.hops, maker)
-            windows = []
+            frames = [frames_for(result, hop) for hop in self.hops]
+            yield Codes(collected.take(frames), result, self.sample_rate, self.hops, maker)
+            collected = Collected()
 
     def _blocks(self, sound: Sound, sample_rate: int | None) -> Iterable[Tensor]:
         if isinstance(sound, str | Path):

@@ -98,6 +98,36 @@ def cut(
             return
 
 
+class Collected:
+    """The codes of one sound's windows, in one growing array a level.
+
+    Kept as they come, they would lie scattered between the large short-lived tensors of the
+    encoder, and the heap could never shrink again.
+    """
+
+    def __init__(self) -> None:
+        self.levels: list[Tensor] = []
+        self.filled: list[int] = []
+
+    def add(self, window: list[Tensor]) -> None:
+        """Append int64 `[Q, F_l]` a level."""
+        if not self.levels:
+            self.levels = [codes.new_empty(len(codes), 1 << 14) for codes in window]
+            self.filled = [0] * len(window)
+        for level, codes in enumerate(window):
+            have = self.filled[level]
+            self.filled[level] = have + codes.shape[1]
+            if self.filled[level] > self.levels[level].shape[1]:
+                larger = codes.new_empty(len(codes), 2 * self.filled[level])
+                larger[:, :have] = self.levels[level][:, :have]
+                self.levels[level] = larger
+            self.levels[level][:, have : self.filled[level]] = codes
+
+    def take(self, frames: list[int]) -> list[Tensor]:
+        """The first `F_l` frames of every level, to be kept."""
+        return [level[:, :count].clone() for level, count in zip(self.levels, frames, strict=True)]
+
+
 def inside(start: int, count: int, frames: int | None) -> Tensor:
     """float32 `[count]`, 1 for frames `start + i` that are within `[0, frames)`."""
     index = torch.arange(start, start + count)
