@@ -22,6 +22,7 @@ from vqaudio.codec.windows import (
     default_workers,
     inside,
     ladder,
+    return_large_blocks,
     run_ordered,
     rung,
     stretch,
@@ -202,6 +203,7 @@ class Codec(nn.Module):
 
     def _blocks(self, sound: Sound, sample_rate: int | None) -> Iterable[Tensor]:
         if isinstance(sound, str | Path):
+            return_large_blocks()
             return stream_audio(sound, self.sample_rate)
         audio = torch.as_tensor(sound, dtype=torch.float32).cpu()
         if audio.ndim not in (1, 2) or audio.numel() == 0:

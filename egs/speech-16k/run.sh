@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Open speech, from sound files to the two models that ship with the package.
+#
+#     egs/speech-16k/run.sh --data DIR [--out DIR] [--stage N] [--stop-stage N]
+#
+# 1 prepare, 2 train codec, 3 ship codec, 4 tokenize, 5 train prior, 6 ship prior. Called again with
+# the same --out, every stage goes on where it was.
+set -euo pipefail
+
+data= out=runs/speech-16k stage=1 stop_stage=6
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --data) data=${2:?} ;;
+        --out) out=${2:?} ;;
+        --stage) stage=${2:?} ;;
+        --stop-stage) stop_stage=${2:?} ;;
+        *) echo "error: $1: no such option; see the head of $0" >&2; exit 2 ;;
+    esac
+    shift 2
+done
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipes=$here/../../recipes
+wanted() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+resume() { if [ -d "$1/training_state" ]; then echo --resume; fi; }
+mkdir -p "$out"
+
+if wanted 1; then
+    [ -n "$data" ] || { echo "error: --data: give the folder of the corpora" >&2; exit 2; }
+    python "$here/prepare.py" "$data" "$out/manifest.jsonl"
+fi
+if wanted 2; then
+    # shellcheck disable=SC2046
+    vqaudio train codec "$recipes/codec/speech-16k.yaml" --data "$out/manifest.jsonl" \
+        --out "$out/codec" $(resume "$out/codec")
+fi
+if wanted 3; then
+    python "$here/ship.py" "$out/codec" speech-16k
+fi
+if wanted 4; then
+    vqaudio tokenize "$out/manifest.jsonl" --codec speech-16k --out "$out/tokens"
+fi
+if wanted 5; then
+    # shellcheck disable=SC2046
+    vqaudio train prior "$recipes/prior/speech-16k.yaml" --tokens "$out/tokens" \
+        --out "$out/prior" $(resume "$out/prior")
+fi
+if wanted 6; then
+    python "$here/ship.py" "$out/prior" speech-16k-prior
+fi
