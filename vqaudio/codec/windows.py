@@ -115,20 +115,20 @@ class Collected:
     def add(self, window: list[Tensor]) -> None:
         """Append int64 `[Q, F_l]` a level."""
         if not self.levels:
-            self.levels = [codes.new_empty(len(codes), 1 << 14) for codes in window]
+            self.levels = [torch.empty(len(codes), 1 << 14, dtype=torch.int32) for codes in window]
             self.filled = [0] * len(window)
         for level, codes in enumerate(window):
             have = self.filled[level]
             self.filled[level] = have + codes.shape[1]
             if self.filled[level] > self.levels[level].shape[1]:
-                larger = codes.new_empty(len(codes), 2 * self.filled[level])
+                larger = torch.empty(len(codes), 2 * self.filled[level], dtype=torch.int32)
                 larger[:, :have] = self.levels[level][:, :have]
                 self.levels[level] = larger
             self.levels[level][:, have : self.filled[level]] = codes
 
     def take(self, frames: list[int]) -> list[Tensor]:
-        """The first `F_l` frames of every level, to be kept."""
-        return [level[:, :count].clone() for level, count in zip(self.levels, frames, strict=True)]
+        """The first `F_l` frames of every level, int64 `[Q, F_l]`."""
+        return [level[:, :count].long() for level, count in zip(self.levels, frames, strict=True)]
 
 
 def inside(start: int, count: int, frames: int | None) -> Tensor:
@@ -163,7 +163,7 @@ def default_workers() -> int:
 
 @cache
 def return_large_blocks() -> None:
-    """Have glibc give blocks of a megabyte and more back to the system as soon as they are freed.
+    """Have glibc give blocks of 256 KiB and more back to the system as soon as they are freed.
 
     By itself it raises that threshold as it goes, until an encoder's short-lived tensors lie in the
     heap among what is kept: a file of two hours then takes half as much memory again as one of two
@@ -171,7 +171,7 @@ def return_large_blocks() -> None:
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
-        libc.mallopt(M_MMAP_THRESHOLD, 1 << 20)
+        libc.mallopt(M_MMAP_THRESHOLD, 1 << 18)
 
 
 def run_ordered(
