@@ -198,8 +198,8 @@ class Codec(nn.Module):
                 collected.add(result)
                 continue
             frames = [frames_for(result, hop) for hop in self.hops]
-            yield Codes(collected.take(frames), result, self.sample_rate, self.hops, maker)
-            collected = Collected()
+            levels, collected = collected.take(frames), Collected()
+            yield Codes(levels, result, self.sample_rate, self.hops, maker)
 
     def _blocks(self, sound: Sound, sample_rate: int | None) -> Iterable[Tensor]:
         if isinstance(sound, str | Path):
