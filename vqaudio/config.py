@@ -3,9 +3,10 @@
 Configurations are built once, at the edge; modules take plain arguments.
 """
 
+import math
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -25,26 +26,28 @@ class Section(BaseModel):
 # --- the codec -------------------------------------------------------------------------------
 
 
-class WaveformFront(Section):
-    """Strided convolutions over samples; its hop is the product of the strides."""
+class StridedStages(Section):
+    """Convolutions one after another, a width for each stride; the hop is the product of the strides."""
 
-    kind: Literal["waveform"]
     strides: list[Positive] = Field(min_length=1)
     channels: list[Positive] = Field(min_length=1)
 
     @property
     def hop(self) -> int:
         """Samples a frame."""
-        hop = 1
-        for stride in self.strides:
-            hop *= stride
-        return hop
+        return math.prod(self.strides)
 
     @model_validator(mode="after")
-    def _a_width_a_stride(self) -> "WaveformFront":
+    def _a_width_a_stride(self) -> Self:
         if len(self.channels) != len(self.strides):
             raise ValueError("channels: give one number for each of the strides")
         return self
+
+
+class WaveformFront(StridedStages):
+    """Strided convolutions over samples."""
+
+    kind: Literal["waveform"]
 
 
 class MelFront(Section):
@@ -111,26 +114,10 @@ class ISTFTHead(Section):
         return self
 
 
-class UpsampleHead(Section):
+class UpsampleHead(StridedStages):
     """Upsampling convolutions down to single samples."""
 
     kind: Literal["upsample"]
-    strides: list[Positive] = Field(min_length=1)
-    channels: list[Positive] = Field(min_length=1)
-
-    @property
-    def hop(self) -> int:
-        """Samples a frame."""
-        hop = 1
-        for stride in self.strides:
-            hop *= stride
-        return hop
-
-    @model_validator(mode="after")
-    def _a_width_a_stride(self) -> "UpsampleHead":
-        if len(self.channels) != len(self.strides):
-            raise ValueError("channels: give one number for each of the strides")
-        return self
 
 
 class MelHead(Section):
