@@ -41,10 +41,8 @@ if wanted 3; then
 fi
 if wanted 4; then
     echo "4 train prior" >&2
-    # 125 tokens a second: a context of 2 s, and as many words a batch as the recipe has at 62.5
     # shellcheck disable=SC2046
-    vqaudio train prior "$recipes/prior/small-labels.yaml" prior.context=256 \
-        data.tokens_per_batch=3072 --tokens "$out/tokens" \
+    vqaudio train prior "$recipes/prior/small-labels.yaml" --tokens "$out/tokens" \
         --out "$out/prior" $(resume "$out/prior")
 fi
 if wanted 5; then
