@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+
+# Read by pyarrow when it loads: of all its allocators this one gives back what a long sound took.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from vqaudio.audio import RESAMPLER, AnyPath
 from vqaudio.codes import Codes
