@@ -3,34 +3,25 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vqaudio.audio import read_audio
 from vqaudio.codec.heads import MelSpectrogram
 from vqaudio.codec.model import Codec, CodecOutput
-from vqaudio.config import CodecRecipe, Optimization
+from vqaudio.config import CodecRecipe
 from vqaudio.corpus.manifest import Sound, read_manifest
 from vqaudio.model_folder import save_model
 from vqaudio.training.card import codec_card
-from vqaudio.training.checkpoint import (
-    load_state,
-    open_run,
-    optimizer_tensors,
-    restore_optimizer,
-    save_state,
-)
+from vqaudio.training.checkpoint import open_run
 from vqaudio.training.data import Crops, split
 from vqaudio.training.display import Display
-from vqaudio.training.guard import Guard
 from vqaudio.training.health import CodebookUse
+from vqaudio.training.learner import Learner
 from vqaudio.training.log import Log
 from vqaudio.training.losses import SpectralLoss
-from vqaudio.training.schedule import WeightAverage, learning_rate
 
 VALIDATION_SECONDS = 10.0  # of each validation sound
 
@@ -49,7 +40,6 @@ def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) 
     """
     run = CodecRun(recipe, data, out, resume)
     steps, config = recipe.optimization.steps, recipe.run
-    amount = recipe.data.crops * run.crops.length / recipe.codec.sample_rate * run.fabric.world_size
     use = CodebookUse(run.codec.codebook_sizes)
     sums: Counter[str] = Counter()
     log = Log(out / "log", run.step)
@@ -60,8 +50,9 @@ def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) 
             for audio in run.batches(steps):
                 taken = run.train_step(audio)
                 if taken is None:
-                    run.guard.fail(run.step, run.checkpoint)
+                    run.learner.guard.fail(run.step, run.learner.checkpoint)
                     run.restore()
+                    sums.clear()
                     break  # the batches to come are another attempt's
                 terms, codes = taken
                 sums.update({name: value.item() for name, value in terms.items()}, steps=1)
@@ -72,7 +63,9 @@ def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) 
                     count = sums.pop("steps")
                     means = {name: total / count for name, total in sums.items()}
                     sums.clear()
-                    log.scalars(run.step, display.show(run.step, means, amount, use.take()))
+                    log.scalars(
+                        run.step, display.show(run.step, means, run.seconds_per_step, use.take())
+                    )
                 if run.validation and (last or run.step % config.validate_every == 0):
                     results = run.validate(log)
                     words = "  ".join(f"{name} {value:.4g}" for name, value in results.items())
@@ -93,8 +86,6 @@ class CodecRun:
     """
 
     def __init__(self, recipe: CodecRecipe, data: Path, out: Path, resume: bool) -> None:
-        from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
-
         self.recipe, self.out = recipe, out
         rate = recipe.codec.sample_rate
         self.sounds, validation = split(read_manifest(data), recipe.run.validation_sounds)
@@ -106,14 +97,8 @@ class CodecRun:
         self.identity = {"recipe": recipe.model_dump(mode="json"), "sounds": _fingerprint(self.sounds)}
         going_on = open_run(out, self.identity, resume)
 
-        self.fabric = Fabric(devices=1, precision=recipe.run.precision)
-        self.optimizer = adamw(self.codec, recipe.optimization)
-        self.model, self.stepper = self.fabric.setup(self.codec, self.optimizer)
-        self.spectral = SpectralLoss(rate, recipe.losses.fft_sizes).to(self.fabric.device)
-        decay = recipe.optimization.weight_ema
-        self.average = WeightAverage(self.codec, decay) if decay else None
-        self.guard = Guard()
-        self.step = self.checkpoint = 0
+        self.learner = Learner(self.codec, recipe.optimization, recipe.run)
+        self.spectral = SpectralLoss(rate, recipe.losses.fft_sizes).to(self.learner.fabric.device)
         self.results: dict[str, float] = {}
         if going_on:
             self.restore()
@@ -121,15 +106,27 @@ class CodecRun:
             self.save()
 
     @property
+    def step(self) -> int:
+        """Steps taken."""
+        return self.learner.step
+
+    @property
     def quantizing(self) -> bool:
         """Whether the warm start is over."""
         return self.step >= self.recipe.warm_start_steps
 
+    @property
+    def seconds_per_step(self) -> float:
+        """Seconds of sound in a step, on all ranks."""
+        crops = self.recipe.data.crops * self.learner.fabric.world_size
+        return crops * self.crops.length / self.recipe.codec.sample_rate
+
     def batches(self, steps: int) -> Iterator[Tensor]:
         """The batches from here on, float32 `[B, 1, T]` on the device of the codec."""
-        rank, ranks = self.fabric.global_rank, self.fabric.world_size
-        for audio in self.crops.batches(self.step, steps, rank, ranks, self.guard.attempt):
-            yield audio.to(self.fabric.device)
+        fabric, attempt = self.learner.fabric, self.learner.guard.attempt
+        rank, ranks = fabric.global_rank, fabric.world_size
+        for audio in self.crops.batches(self.step, steps, rank, ranks, attempt):
+            yield audio.to(fabric.device)
 
     def train_step(self, audio: Tensor) -> tuple[dict[str, Tensor], list[Tensor]] | None:
         """Take one step, or none where loss or gradient is not finite.
@@ -141,29 +138,12 @@ class CodecRun:
             The terms of the loss and the gradient's norm, and the codes per level; None where no
             step was taken.
         """
-        rank = self.fabric.global_rank
-        seed_step(self.recipe.run.seed, self.guard.attempt, self.step, rank)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.recipe.optimization)
+        self.learner.begin()
         kept = draw_levels(len(audio), len(self.codec.hops), self.recipe.level_dropout)
-        output = self.model(audio, quantize=self.quantizing, keep_levels=kept.to(audio.device))
+        output = self.learner.model(audio, quantize=self.quantizing, keep_levels=kept.to(audio.device))
         terms = self.terms(output, audio)
-        self.optimizer.zero_grad()
-        self.fabric.backward(terms["loss"])
-        norm = self.fabric.clip_gradients(
-            self.model,
-            self.stepper,
-            max_norm=self.recipe.optimization.clip_norm,
-            error_if_nonfinite=False,  # the guard sees to it
-        )
-        assert norm is not None
-        if not torch.isfinite(norm + terms["loss"]):
-            return None
-        self.stepper.step()
-        if self.average is not None:
-            self.average.update(self.codec)
-        self.step += 1
-        return {**terms, "gradient": norm}, output.codes
+        norm = self.learner.descend(terms["loss"])
+        return None if norm is None else ({**terms, "gradient": norm}, output.codes)
 
     def terms(self, output: CodecOutput, audio: Tensor) -> dict[str, Tensor]:
         """Terms of the loss, and `loss`, their sum weighted as the recipe says."""
@@ -181,10 +161,10 @@ class CodecRun:
     def validate(self, log: Log) -> dict[str, float]:
         """Terms of the loss on the validation sounds; resynthesis to hear and see goes to the log."""
         totals: Counter[str] = Counter()
-        with self.at_rest():
+        with self.learner.at_rest():
             for name, audio in self.validation:
-                batch = _whole_frames(audio, self.codec.hops[0]).to(self.fabric.device)
-                terms = self.terms(self.model(batch, quantize=self.quantizing), batch)
+                batch = _whole_frames(audio, self.codec.hops[0]).to(self.learner.fabric.device)
+                terms = self.terms(self.learner.model(batch, quantize=self.quantizing), batch)
                 totals.update({key: value.item() for key, value in terms.items()})
                 if self.quantizing:
                     codes = self.codec.encode(audio)
@@ -202,60 +182,21 @@ class CodecRun:
 
     def save(self) -> None:
         """Write the training state, then the model folder."""
-        tensors = {
-            "model": self.codec.state_dict(),
-            "optimizer": optimizer_tensors(self.optimizer, self.codec),
-            "average": self.average.tensors if self.average is not None else {},
-        }
-        position = {"step": self.step, "attempt": self.guard.attempt, "results": self.results}
-        save_state(self.out, tensors, {**self.identity, **position})
-        self.checkpoint = self.step
-        self.guard.saved()
-        with self.at_rest():
+        self.learner.save(self.out, {}, {**self.identity, "results": self.results})
+        with self.learner.at_rest():
             card = codec_card(self.recipe, self.codec.bitrate, self.sounds, self.step, self.results)
             save_model(self.out, self.codec, card)
 
     def restore(self) -> None:
         """Go back to the last training state."""
-        tensors, values = load_state(self.out)
-        self.codec.load_state_dict(tensors["model"])
-        restore_optimizer(self.optimizer, self.codec, tensors["optimizer"])
-        if self.average is not None:
-            self.average.load(tensors["average"])
-        self.step = self.checkpoint = values["step"]
-        self.guard.attempt = max(self.guard.attempt, values["attempt"])
+        _, values = self.learner.restore(self.out)
         self.results = values["results"]
-
-    @contextmanager
-    def at_rest(self) -> Iterator[None]:
-        """The codec as it is to be used: averaged weights, nothing learned inside the block."""
-        self.codec.eval()
-        with self.average.in_place(self.codec) if self.average is not None else nullcontext():
-            yield
-        self.codec.train()
-
-
-def seed_step(seed: int, attempt: int, step: int, rank: int) -> None:
-    """Let all that torch draws in a step follow from these numbers, so that none is saved."""
-    state = np.random.SeedSequence([seed, attempt, step, rank]).generate_state(1, np.uint64)
-    torch.manual_seed(int(state[0]))
 
 
 def draw_levels(batch: int, levels: int, dropout: float) -> Tensor:
     """How many levels each sound is decoded from: int64 `[batch]`, fewer than all for a share."""
     fewer = torch.randint(1, max(2, levels), (batch,))
     return torch.where(torch.rand(batch) < dropout, fewer, levels).clamp(max=levels)
-
-
-def adamw(module: nn.Module, config: Optimization) -> torch.optim.AdamW:
-    """AdamW that lets biases and scales of norms, which have one dimension, keep their size."""
-    matrices = [p for p in module.parameters() if p.ndim > 1]
-    vectors = [p for p in module.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.betas[0], config.betas[1]))
 
 
 def _read(sound: Sound, sample_rate: int) -> Tensor:

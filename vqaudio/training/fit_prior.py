@@ -3,8 +3,6 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -15,19 +13,11 @@ from vqaudio.corpus.shards import TokenCorpus
 from vqaudio.errors import UserError
 from vqaudio.model_folder import save_model
 from vqaudio.prior.model import PAD, Prior
-from vqaudio.training.checkpoint import (
-    load_state,
-    open_run,
-    optimizer_tensors,
-    restore_optimizer,
-    save_state,
-)
+from vqaudio.training.checkpoint import open_run
 from vqaudio.training.display import Display
-from vqaudio.training.fit_codec import adamw, seed_step
-from vqaudio.training.guard import Guard
+from vqaudio.training.learner import Learner
 from vqaudio.training.log import Log
 from vqaudio.training.prior_card import prior_card
-from vqaudio.training.schedule import WeightAverage, learning_rate
 from vqaudio.training.token_data import TokenBatches, split_rows
 
 
@@ -51,7 +41,7 @@ def fit_prior(recipe: PriorRecipe, tokens: Path, out: Path, resume: bool = False
         while not run.over():
             taken = run.train_step()
             if taken is None:
-                run.guard.fail(run.step, run.checkpoint)
+                run.learner.guard.fail(run.step, run.learner.checkpoint)
                 run.restore()
                 sums.clear()
                 continue
@@ -86,8 +76,6 @@ class PriorRun:
     """
 
     def __init__(self, recipe: PriorRecipe, tokens: Path, out: Path, resume: bool) -> None:
-        from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
-
         self.recipe, self.out = recipe, out
         self.corpus = TokenCorpus(tokens)
         if recipe.data.label and not self.corpus.labels:
@@ -102,19 +90,19 @@ class PriorRun:
         self.identity = {"recipe": recipe.model_dump(mode="json"), "tokens": _fingerprint(self.corpus)}
         going_on = open_run(out, self.identity, resume)
 
-        self.fabric = Fabric(devices=1, precision=recipe.run.precision)
-        self.optimizer = adamw(self.prior, recipe.optimization)
-        self.model, self.stepper = self.fabric.setup(self.prior, self.optimizer)
-        decay = recipe.optimization.weight_ema
-        self.average = WeightAverage(self.prior, decay) if decay else None
-        self.guard = Guard()
-        self.step = self.checkpoint = self.best_step = self.stale = 0
+        self.learner = Learner(self.prior, recipe.optimization, recipe.run)
+        self.best_step = self.stale = 0
         self.best: dict[str, Tensor] = {}
         self.results: dict[str, float] = {}
         if going_on:
             self.restore()
         if not going_on or self.over():
             self.save()
+
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+        return self.learner.step
 
     def over(self) -> bool:
         """Whether all steps are taken, or further ones would not help."""
@@ -126,29 +114,16 @@ class PriorRun:
         Returns:
             Bits per token and the gradient's norm; None where no step was taken.
         """
-        rank, ranks = self.fabric.global_rank, self.fabric.world_size
-        sequences, labels = self.batches.batch(self.step, rank, ranks, self.guard.attempt)
-        seed_step(self.recipe.run.seed, self.guard.attempt, self.step, rank)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.recipe.optimization)
+        fabric, attempt = self.learner.fabric, self.learner.guard.attempt
+        rank, ranks = fabric.global_rank, fabric.world_size
+        sequences, labels = self.batches.batch(self.step, rank, ranks, attempt)
+        self.learner.begin()
         labels = labels.masked_fill(torch.rand(len(labels)) < self.recipe.data.label_dropout, 0)
-        nats = self.model(sequences.to(self.fabric.device), labels.to(self.fabric.device))
+        nats = self.learner.model(sequences.to(fabric.device), labels.to(fabric.device))
         loss = nats.sum() / (sequences[:, 1:] != PAD).sum()
-        self.optimizer.zero_grad()
-        self.fabric.backward(loss)
-        norm = self.fabric.clip_gradients(
-            self.model,
-            self.stepper,
-            max_norm=self.recipe.optimization.clip_norm,
-            error_if_nonfinite=False,  # the guard sees to it
-        )
-        assert norm is not None
-        if not torch.isfinite(norm + loss):
+        norm = self.learner.descend(loss)
+        if norm is None:
             return None
-        self.stepper.step()
-        if self.average is not None:
-            self.average.update(self.prior)
-        self.step += 1
         return {"bits_per_token": loss.detach() / math.log(2), "gradient": norm}
 
     def validate(self) -> dict[str, float]:
@@ -160,7 +135,7 @@ class PriorRun:
         """
         bits = seconds = nominal = 0.0
         tokens = 0
-        with self.at_rest():
+        with self.learner.at_rest():
             for row in self.validation:
                 sound = self.corpus[row]
                 label = sound.fields.get("label") if self.prior.labels else None
@@ -185,24 +160,10 @@ class PriorRun:
 
     def save(self) -> None:
         """Write the training state, then the model folder with the best weights so far."""
-        tensors = {
-            "model": self.prior.state_dict(),
-            "optimizer": optimizer_tensors(self.optimizer, self.prior),
-            "average": self.average.tensors if self.average is not None else {},
-            "best": self.best,
-        }
-        position = {
-            "step": self.step,
-            "attempt": self.guard.attempt,
-            "best_step": self.best_step,
-            "stale": self.stale,
-            "results": self.results,
-        }
-        save_state(self.out, tensors, {**self.identity, **position})
-        self.checkpoint = self.step
-        self.guard.saved()
+        standing = {"best_step": self.best_step, "stale": self.stale, "results": self.results}
+        self.learner.save(self.out, {"best": self.best}, {**self.identity, **standing})
         best = Prior(self.prior.config, self.prior.codec)
-        with self.at_rest():
+        with self.learner.at_rest():
             best.load_state_dict(self.best or self.prior.state_dict())
         step = self.best_step if self.best else self.step
         card = prior_card(self.recipe, best, len(self.batches.rows), step, self.results)
@@ -210,24 +171,10 @@ class PriorRun:
 
     def restore(self) -> None:
         """Go back to the last training state."""
-        tensors, values = load_state(self.out)
-        self.prior.load_state_dict(tensors["model"])
-        restore_optimizer(self.optimizer, self.prior, tensors["optimizer"])
-        if self.average is not None:
-            self.average.load(tensors["average"])
+        tensors, values = self.learner.restore(self.out)
         self.best = {name: value.to(self.prior.device) for name, value in tensors["best"].items()}
-        self.step = self.checkpoint = values["step"]
-        self.guard.attempt = max(self.guard.attempt, values["attempt"])
         self.best_step, self.stale = values["best_step"], values["stale"]
         self.results = values["results"]
-
-    @contextmanager
-    def at_rest(self) -> Iterator[None]:
-        """The prior as it is to be used: averaged weights, no dropout."""
-        self.prior.eval()
-        with self.average.in_place(self.prior) if self.average is not None else nullcontext():
-            yield
-        self.prior.train()
 
 
 def _fingerprint(corpus: TokenCorpus) -> str:

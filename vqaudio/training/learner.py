@@ -1,0 +1,121 @@
+"""A module that is being fitted: what a step does to it, and what of it goes into a checkpoint."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vqaudio.config import Housekeeping, Optimization
+from vqaudio.training.checkpoint import load_state, optimizer_tensors, restore_optimizer, save_state
+from vqaudio.training.guard import Guard
+from vqaudio.training.schedule import WeightAverage, learning_rate
+
+
+class Learner:
+    """A module with its optimizer, the average of its weights, and the number of steps taken.
+
+    Args:
+        module: what to fit; `model` is the same, as it is to be called in training.
+        optimization: how.
+        run: seed and precision.
+    """
+
+    def __init__(self, module: nn.Module, optimization: Optimization, run: Housekeeping) -> None:
+        from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
+
+        self.module, self.optimization, self.seed = module, optimization, run.seed
+        self.fabric = Fabric(devices=1, precision=run.precision)
+        self.optimizer = adamw(module, optimization)
+        self.model, self._stepper = self.fabric.setup(module, self.optimizer)
+        decay = optimization.weight_ema
+        self._average = WeightAverage(module, decay) if decay else None
+        self.guard = Guard()
+        self.step = self.checkpoint = 0
+
+    def begin(self) -> None:
+        """Set the learning rate of the coming step, and the random state that all it draws is from."""
+        seed_step(self.seed, self.guard.attempt, self.step, self.fabric.global_rank)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.optimization)
+
+    def descend(self, loss: Tensor) -> Tensor | None:
+        """Take the step that lowers a loss, or none where loss or gradient is not finite.
+
+        Returns:
+            The gradient's norm before it was clipped; None where no step was taken.
+        """
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        norm = self.fabric.clip_gradients(
+            self.model,
+            self._stepper,
+            max_norm=self.optimization.clip_norm,
+            error_if_nonfinite=False,  # the guard sees to it
+        )
+        assert norm is not None
+        if not torch.isfinite(norm + loss):
+            return None
+        self._stepper.step()
+        if self._average is not None:
+            self._average.update(self.module)
+        self.step += 1
+        return norm
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """The module as it is to be used: averaged weights, no dropout, nothing learned inside."""
+        self.module.eval()
+        try:
+            if self._average is None:
+                yield
+            else:
+                with self._average.in_place(self.module):
+                    yield
+        finally:
+            self.module.train()
+
+    def save(
+        self, out: Path, tensors: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, Any]
+    ) -> None:
+        """Write the training state; see `save_state` for what is added to the learner's own."""
+        own = {
+            "model": self.module.state_dict(),
+            "optimizer": optimizer_tensors(self.optimizer, self.module),
+            "average": self._average.tensors if self._average is not None else {},
+        }
+        position = {"step": self.step, "attempt": self.guard.attempt}
+        save_state(out, {**own, **tensors}, {**values, **position})
+        self.checkpoint = self.step
+        self.guard.saved()
+
+    def restore(self, out: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        """Go back to the last training state, and return all that `save` put there."""
+        tensors, values = load_state(out)
+        self.module.load_state_dict(tensors["model"])
+        restore_optimizer(self.optimizer, self.module, tensors["optimizer"])
+        if self._average is not None:
+            self._average.load(tensors["average"])
+        self.step = self.checkpoint = values["step"]
+        self.guard.attempt = max(self.guard.attempt, values["attempt"])
+        return tensors, values
+
+
+def seed_step(seed: int, attempt: int, step: int, rank: int) -> None:
+    """Let all that torch draws in a step follow from these numbers, so that none is saved."""
+    state = np.random.SeedSequence([seed, attempt, step, rank]).generate_state(1, np.uint64)
+    torch.manual_seed(int(state[0]))
+
+
+def adamw(module: nn.Module, config: Optimization) -> torch.optim.AdamW:
+    """AdamW that lets biases and scales of norms, which have one dimension, keep their size."""
+    matrices = [p for p in module.parameters() if p.ndim > 1]
+    vectors = [p for p in module.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.betas[0], config.betas[1]))
