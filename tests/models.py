@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
+from tests.sounds import tone
 from vqaudio.codec.model import Codec
-from vqaudio.config import CodecConfig
+from vqaudio.config import CodecConfig, parse_section
 
 FRONTS: dict[str, dict[str, Any]] = {
     "mel": {"kind": "mel", "hop": 40, "n_fft": 160, "bands": 20},
@@ -35,6 +36,28 @@ LEVELS: list[dict[str, Any]] = [
     },
 ]  # fmt: skip
 
+WAVEFORM_CODEC: dict[str, Any] = {
+    "sample_rate": 16000,
+    "front": {"kind": "waveform", "strides": [4, 16], "channels": [4, 8]},
+    "levels": [
+        {
+            "hop": 256,
+            "channels": 8,
+            "encoder_units": 1,
+            "decoder_units": 1,
+            "bottleneck": {"kind": "vector", "codebook_size": 16, "dim": 4},
+        },
+        {
+            "hop": 64,
+            "channels": 8,
+            "encoder_units": 1,
+            "decoder_units": 1,
+            "bottleneck": {"kind": "residual", "codebook_size": 8, "quantizers": 2, "dim": 4},
+        },
+    ],
+    "head": {"kind": "istft", "hop": 64, "n_fft": 256, "channels": 8, "units": 1},
+}
+
 
 def codec_config(front: str = "mel", head: str = "istft", levels: int = 2) -> CodecConfig:
     """Of a codec at 8 kHz with hops of 320 (, 160 (, 80)) samples."""
@@ -55,6 +78,15 @@ def tiny_codec(front: str = "mel", head: str = "istft", levels: int = 2, steps: 
     with torch.no_grad():
         for _ in range(steps):
             codec(coloured_noise(4, 3200))
+    return codec.eval()
+
+
+def waveform_codec(seed: int = 0) -> Codec:
+    """A codec of two levels at 16 kHz, hops 256 and 64, with codebooks set from a few sounds."""
+    torch.manual_seed(seed)
+    codec = Codec(parse_section(CodecConfig, WAVEFORM_CODEC, "tests/models.py")).train()
+    with torch.no_grad():
+        codec(torch.stack([tone(0.512, seed=seed + n) for n in range(4)]))
     return codec.eval()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.tiny import TINY_CODEC
+from tests.models import WAVEFORM_CODEC
 from vqaudio.codec.model import Codec
 from vqaudio.config import (
     CodecConfig,
@@ -24,15 +24,15 @@ OPTIMIZATION = {"steps": 10, "learning_rate": 0.001}
 
 
 def recipe_file(folder: Path, change: dict[str, Any] | None = None) -> Path:
-    values = {"codec": TINY_CODEC, "optimization": OPTIMIZATION, **(change or {})}
+    values = {"codec": WAVEFORM_CODEC, "optimization": OPTIMIZATION, **(change or {})}
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
 
 
 def changed(*path: str | int, to: Any) -> dict[str, Any]:
-    """`TINY_CODEC` with one value changed, or taken out where `to` is None."""
-    values = copy.deepcopy(TINY_CODEC)
+    """`WAVEFORM_CODEC` with one value changed, or taken out where `to` is None."""
+    values = copy.deepcopy(WAVEFORM_CODEC)
     place: Any = values
     for key in path[:-1]:
         place = place[key]
@@ -172,6 +172,6 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
 
 
 def test_configurations_survive_yaml() -> None:
-    config = parse_section(CodecConfig, TINY_CODEC, "test")
+    config = parse_section(CodecConfig, WAVEFORM_CODEC, "test")
     text = yaml.safe_dump(config.model_dump())
     assert parse_section(CodecConfig, yaml.safe_load(text), "test") == config

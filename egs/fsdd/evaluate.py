@@ -8,7 +8,6 @@ pictures, and index.html to listen to.
 
 import argparse
 import json
-import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -108,9 +107,10 @@ def evaluate(run: Path) -> dict[str, Any]:
 
     uses = codebook_use(codes, codec.codebook_sizes)
     seconds = sum(c.duration_seconds for c in codes)
+    right = {name: heard[name].accuracy or 0.0 for name in ("original", "resynthesis")}
     results: dict[str, Any] = {
         "heard": {name: asdict(h) for name, h in heard.items()},
-        "resynthesized / original accuracy": heard["resynthesis"].accuracy / heard["original"].accuracy,
+        "resynthesized / original accuracy": right["resynthesis"] / right["original"],
         "resynthesis": asdict(
             resynthesis(words["test"], decoded, [s.fields["speaker"] for s in test], RATE)
         ),
@@ -131,7 +131,7 @@ def evaluate(run: Path) -> dict[str, Any]:
     save_spectrograms(out / "resynthesis.png", pairs, RATE, columns=len(shown))
     save_spectrograms(out / "samples.png", grid, RATE, columns=10)
     save_codebook_use(out / "codebooks.png", uses)
-    write(out / "results.json", json.dumps(results, indent=1))
+    write(out / "results.json", json.dumps(results, indent=1, allow_nan=False))
     tables = make_tables(results)
     write(out / "results.md", "\n\n".join(markdown(table) for table in tables) + "\n")
     page = [
@@ -151,7 +151,7 @@ def make_tables(results: dict[str, Any]) -> list[Table]:
         [
             name,
             h["sounds"],
-            "-" if math.isnan(h["accuracy"]) else f"{100 * h['accuracy']:.1f}",
+            "-" if h["accuracy"] is None else f"{100 * h['accuracy']:.1f}",
             *(f"{h[key]:.4g}" for key in ("frechet", "inception", "modified_inception", "am")),
         ]
         for name, h in results["heard"].items()

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+from tests.models import WAVEFORM_CODEC, waveform_codec
 from tests.sounds import tone
-from tests.tiny import TINY_CODEC, tiny_codec
 from vqaudio.audio import write_audio
 from vqaudio.cli.app import main
 from vqaudio.codec.model import Codec
@@ -45,7 +45,7 @@ Program = Callable[..., Result]
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     """A codec at 16 kHz with two levels, a prior over its codes with labels, and another codec."""
     folder = tmp_path_factory.mktemp("models")
-    codec, other = tiny_codec(), tiny_codec(seed=1)
+    codec, other = waveform_codec(), waveform_codec(seed=1)
     spec = CodecSpec(codec.sample_rate, codec.hops, codec.codebook_sizes, codec.fingerprint)
     prior = Prior(PriorConfig(layers=1, width=16, heads=2, context=256, labels=["no", "yes"]), spec)
     models = Models(folder / "codec", folder / "prior", folder / "other codec")
@@ -97,7 +97,7 @@ def recipe(tmp_path: Path) -> Path:
     """A codec to be trained in a second."""
     path = tmp_path / "codec.yaml"
     values = {
-        "codec": TINY_CODEC,
+        "codec": WAVEFORM_CODEC,
         "data": {"crop_seconds": 0.128, "crops": 2},
         "losses": {"fft_sizes": [64, 256]},
         "optimization": OPTIMIZATION,

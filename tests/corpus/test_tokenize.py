@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.models import waveform_codec
 from tests.sounds import WavMaker
-from tests.tiny import tiny_codec
 from vqaudio.audio import AudioWriter, read_audio
 from vqaudio.codec.model import Codec
 from vqaudio.corpus.ledger import LEDGER_NAME, read_ledger
@@ -26,7 +26,7 @@ from vqaudio.errors import UserError
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    return tiny_codec()
+    return waveform_codec()
 
 
 def make_sounds(wav: WavMaker, count: int) -> list[Sound]:
@@ -129,11 +129,11 @@ RUN = """
 import sys
 from pathlib import Path
 import vqaudio.corpus.tokenize as module
-from tests.tiny import tiny_codec
+from tests.models import waveform_codec
 from vqaudio.corpus.manifest import find_sounds
 module.ROWS_PER_SHARD = 4
 module.SOUNDS_PER_CALL = 2
-codec = tiny_codec()
+codec = waveform_codec()
 summary = module.tokenize(codec, find_sounds([sys.argv[1]]), sys.argv[2], workers=1)
 print(summary.done, summary.skipped)
 """
@@ -211,7 +211,7 @@ def test_another_codec_is_refused(wav: WavMaker, tmp_path: Path, codec: Codec) -
     sounds, out = make_sounds(wav, 2), tmp_path / "out"
     tokenize(codec, sounds[:1], out)
     with pytest.raises(UserError, match=f"made by codec {codec.fingerprint[:12]}"):
-        tokenize(tiny_codec(seed=1), sounds, out)
+        tokenize(waveform_codec(seed=1), sounds, out)
 
 
 def test_one_id_is_one_sound(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:

@@ -41,7 +41,7 @@ class Hearing:
 
     Args:
         sounds: how many.
-        accuracy: share recognized as what they are; nan where nothing was asked for.
+        accuracy: share recognized as what they are; None where nothing was asked for.
         frechet: Fréchet distance of features to those of real training words.
         inception: Inception score.
         modified_inception: modified Inception score.
@@ -49,7 +49,7 @@ class Hearing:
     """
 
     sounds: int
-    accuracy: float
+    accuracy: float | None
     frechet: float
     inception: float
     modified_inception: float
@@ -111,7 +111,7 @@ def hearing(heard: Recognition, training: Recognition, truth: Sequence[str] | No
     """
     return Hearing(
         sounds=len(heard.labels),
-        accuracy=math.nan if truth is None else heard.accuracy(truth),
+        accuracy=None if truth is None else heard.accuracy(truth),
         frechet=frechet_distance(heard.features, training.features),
         inception=inception_score(heard.log_probabilities),
         modified_inception=modified_inception_score(heard.log_probabilities),
