@@ -32,7 +32,7 @@ def main(args: list[str] | None = None) -> None:
         args: the words after `vqaudio`; the command line's own unless given.
 
     Raises:
-        SystemExit: always. 0 when all is done, 1 when some inputs of many failed, 2 when the user
+        SystemExit: always. 0 when all is done, 3 when some inputs of many failed, 2 when the user
             has something to mend, 130 after Ctrl-C.
     """
     show_notices()

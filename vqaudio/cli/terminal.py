@@ -59,9 +59,9 @@ def leave_if_failed(failures: Sequence[str], done: int) -> None:
         done: inputs that did not.
 
     Raises:
-        typer.Exit: with status 1 if some failed, and 2 if there is nothing else.
+        typer.Exit: with status 3 if some failed, and 2 if there is nothing else.
     """
     for reason in failures:
         complain(reason)
     if failures:
-        raise typer.Exit(1 if done else 2)
+        raise typer.Exit(3 if done else 2)
