@@ -1,5 +1,6 @@
 """The recipes for priors are what their headers say."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from vqaudio.prior.model import CodecSpec, Prior
 FOLDER = Path(__file__).parents[2] / "recipes" / "prior"
 CODECS = {
     "speech-16k": CodecSpec(16000, [1280, 320], [[1024, 1024], [1024, 1024]]),
-    "small-labels": CodecSpec(8000, [640, 160], [[256], [256]]),
+    "small-labels": CodecSpec(8000, [320, 160], [[256], [64]]),
 }
 
 
@@ -25,4 +26,5 @@ def test_a_recipe_makes_a_prior_of_the_stated_size_that_writes_sounds(path: Path
     [sound] = prior.sample(seconds=0.2)
     assert sound.num_samples == prior.sample_rate // 5
     longest = prior.layout.complete(recipe.prior.context - 2)
-    assert prior.layout.num_samples(longest) > 1.9 * prior.sample_rate
+    seconds = float(re.search(r"context: \d+  # (\S+) s", header)[1])  # type: ignore[index]
+    assert prior.layout.num_samples(longest) / prior.sample_rate == pytest.approx(seconds, rel=0.03)
