@@ -21,10 +21,12 @@ from vqaudio.prior.model import CodecSpec, Prior
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 OPTIMIZATION = {"steps": 10, "learning_rate": 0.001}
+WARM_START = 4
 
 
 def recipe_file(folder: Path, change: dict[str, Any] | None = None) -> Path:
-    values = {"codec": WAVEFORM_CODEC, "optimization": OPTIMIZATION, **(change or {})}
+    values = {"codec": WAVEFORM_CODEC, "optimization": OPTIMIZATION, "warm_start_steps": WARM_START}
+    values |= change or {}
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
@@ -99,6 +101,12 @@ def test_overrides_come_on_top(tmp_path: Path) -> None:
         (["optimization.steps.more=1"], "optimization.steps.more=1: "),
         (["losses.mel=[1"], r"losses.mel=\[1: cannot be set"),
         (["nothing=1"], "nothing: no such key"),
+        (["optimization.betas=[0.9, 1.0]"], "optimization.betas.1: "),
+        (["optimization.weight_ema=1.0"], "optimization.weight_ema: "),
+        (["codec.levels.0.bottleneck.decay=1.0"], "decay: "),
+        (["run.seed=-1"], "run.seed: "),
+        (["optimization.steps=4"], "warm_start_steps: 4 leaves none of optimization.steps, 4"),
+        (["data.perturbation={slowest: 1.2, fastest: 1.1}"], "data.perturbation: slowest: 1.2 is above"),
     ],
 )
 def test_bad_overrides_are_named(tmp_path: Path, overrides: list[str], named: str) -> None:

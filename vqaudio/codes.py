@@ -36,6 +36,8 @@ class Codes:
     codec: str = ""
 
     def __post_init__(self) -> None:
+        if self.num_samples < 1:
+            raise UserError(f"codes: of {self.num_samples} samples; a sound has at least 1")
         if len(self.levels) != len(self.hops):
             raise UserError(f"codes: {len(self.levels)} levels but {len(self.hops)} hops")
         for level, (codes, hop) in enumerate(zip(self.levels, self.hops, strict=True)):

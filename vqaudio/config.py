@@ -15,6 +15,7 @@ from vqaudio.errors import UserError
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]  # of an average that follows what it averages
 
 
 class Section(BaseModel):
@@ -71,7 +72,7 @@ class VectorBottleneck(Section):
     kind: Literal["vector"]
     codebook_size: int = Field(ge=2)
     dim: Positive = 16
-    decay: Share = 0.99
+    decay: Decay = 0.99
 
 
 class ResidualBottleneck(Section):
@@ -81,7 +82,7 @@ class ResidualBottleneck(Section):
     codebook_size: int = Field(ge=2)
     quantizers: Positive = 2
     dim: Positive = 16
-    decay: Share = 0.99
+    decay: Decay = 0.99
     dropout: Share = 0.0
 
 
@@ -109,8 +110,10 @@ class ISTFTHead(Section):
 
     @model_validator(mode="after")
     def _frames_overlap(self) -> "ISTFTHead":
-        if self.n_fft % self.hop or self.n_fft < 4 * self.hop:
-            raise ValueError(f"n_fft: {self.n_fft} must be a multiple of hop {self.hop}, at least 4")
+        if self.n_fft % self.hop or self.n_fft < 4 * self.hop or self.n_fft % 2:
+            raise ValueError(
+                f"n_fft: {self.n_fft} must be an even multiple of hop {self.hop}, at least 4"
+            )
         return self
 
 
@@ -170,6 +173,12 @@ class Perturbation(Section):
     slowest: float = Field(default=0.7, gt=0)
     fastest: float = Field(default=1.35, gt=0)
 
+    @model_validator(mode="after")
+    def _in_order(self) -> "Perturbation":
+        if self.slowest > self.fastest:
+            raise ValueError(f"slowest: {self.slowest} is above fastest, {self.fastest}")
+        return self
+
 
 class CodecData(Section):
     """How crops are cut from the manifest."""
@@ -196,16 +205,16 @@ class Optimization(Section):
     learning_rate: float = Field(gt=0)
     final_learning_rate: float = Field(default=0.0, ge=0)
     warmup_steps: int = Field(default=200, ge=0)
-    betas: list[Share] = Field(default=[0.9, 0.95], min_length=2, max_length=2)
+    betas: list[Decay] = Field(default=[0.9, 0.95], min_length=2, max_length=2)
     weight_decay: float = Field(default=0.01, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
-    weight_ema: Share = Field(default=0.0, description="decay of averaged weights; 0 keeps none")
+    weight_ema: Decay = Field(default=0.0, description="decay of averaged weights; 0 keeps none")
 
 
 class Housekeeping(Section):
     """When to log, validate and save, and how to run."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     log_every: Positive = 20
     validate_every: Positive = 500
@@ -225,6 +234,15 @@ class CodecRecipe(Section):
     level_dropout: Share = Field(
         default=0.1, description="share of sounds decoded from coarse levels only"
     )
+
+    @model_validator(mode="after")
+    def _codes_are_learned(self) -> "CodecRecipe":
+        if self.warm_start_steps >= self.optimization.steps:
+            raise ValueError(
+                f"warm_start_steps: {self.warm_start_steps} leaves none of optimization.steps, "
+                f"{self.optimization.steps}, to learn codes in; lower it"
+            )
+        return self
 
 
 # --- the prior -------------------------------------------------------------------------------

@@ -92,8 +92,10 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> Codec | Prior:
         device: where to.
 
     Raises:
-        UserError: a file is missing, damaged, or not the one that the model was saved with.
+        UserError: a file is missing, damaged, or not the one that the model was saved with, or the
+            device is not there.
     """
+    device = _device(device)
     folder = find_model(name)
     values = _read_config(folder / CONFIG)
     model = _build(folder / CONFIG, values)
@@ -113,6 +115,14 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> Codec | Prior:
     return model.to(device).eval()
 
 
+def _device(name: str | torch.device) -> torch.device:
+    """Refuse what this machine has not before anything is read."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise UserError(f"device {name}: not on this machine ({str(error).splitlines()[0]})") from None
+
+
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -126,6 +136,9 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: not the configuration of a model: kind, fingerprint or codec is missing"
         )
+    for key in values:
+        if key not in ("kind", "fingerprint", "codec", "prior"):
+            raise UserError(f"{path}: {key}: no such key; fetch the folder again")
     return values
 
 

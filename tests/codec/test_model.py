@@ -125,14 +125,21 @@ def test_the_fingerprint_follows_the_weights() -> None:
     [
         (torch.zeros(0), "empty"),
         (torch.zeros(1, 2, 3), r"\[1, 2, 3\]"),
+        (np.zeros((16000, 2)), "channels first"),
         (torch.tensor([0.1, float("nan")]), "finite"),
         (np.array([np.inf, 0.0]), "finite"),
+        (np.array([3000, -3000], np.int16), "int16: give floats"),
         (Path("no/such/sound.wav"), "no/such/sound.wav"),
     ],
 )
 def test_what_is_no_sound_is_refused(codec: Codec, sound: torch.Tensor, word: str) -> None:
     with pytest.raises(UserError, match=word):
         codec.encode(sound)
+
+
+def test_no_workers_are_refused(codec: Codec) -> None:
+    with pytest.raises(UserError, match="workers 0: must be at least 1"):
+        codec.encode(torch.zeros(100), workers=0)
 
 
 def test_foreign_and_impossible_codes_are_refused(codec: Codec) -> None:

@@ -1,6 +1,5 @@
 """A codec and a prior judged on words."""
 
-
 import pytest
 import torch
 

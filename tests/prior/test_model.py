@@ -214,3 +214,12 @@ def test_choice_follows_the_probabilities() -> None:
 def test_impossible_samples_are_refused(choice: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
         small_prior().sample(**choice)  # type: ignore[arg-type]
+
+
+def test_a_long_sound_is_measured_through_the_smallest_context() -> None:
+    cycle = len(small_prior().layout.slots)
+    with pytest.raises(UserError, match=f"take {2 * cycle + 2} tokens"):
+        small_prior(context=2 * cycle + 1)
+    measured = small_prior(context=2 * cycle + 2).nll(random_codes(800))
+    assert math.isfinite(measured.bits)
+    assert measured.per_frame.min() > 0

@@ -117,7 +117,14 @@ def test_resume_without_a_state_is_a_start(tmp_path: Path):
             {"recipe": {"optimization": {"steps": 10, "betas": [0.9, 0.99]}}},
             r"^optimization.betas.1: 0.99",
         ),
-        ({"recipe": {"run": {"seed": 1, "log_every": 20}}}, r"^run.seed: 1"),
+        (
+            {"recipe": {**IDENTITY["recipe"], "run": {"seed": 1, "log_every": 20}}},
+            r"^run.seed: 1",
+        ),
+        (
+            {"recipe": {"optimization": {"steps": 10, "betas": [0.9]}}},
+            r"^optimization.betas.1: None does not go on from a run that began with 0.95",
+        ),
         ({"sounds": "abd"}, r"^sounds: abd"),
     ],
 )

@@ -13,7 +13,7 @@ from vqaudio.config import CodecData, Perturbation
 from vqaudio.corpus.manifest import Sound, read_manifest, write_manifest
 from vqaudio.errors import UserError
 from vqaudio.training import data
-from vqaudio.training.data import Crops, split
+from vqaudio.training.data import Crops
 
 RATE = 8000
 CONFIG = CodecData(crop_seconds=0.5, crops=4, gap_seconds=0.02, perturbation=Perturbation(share=0.5))
@@ -149,23 +149,3 @@ def test_a_file_that_breaks_later_stops_the_batches(wav: WavMaker):
 def test_nothing_to_train_on_is_refused():
     with pytest.raises(UserError, match="no sounds to train on"):
         Crops([], RATE, PLAIN, seed=0)
-
-
-def test_marked_rows_are_split_as_marked():
-    marks = ["train", "test", "validation", "dev", "", "test"]
-    sounds = [Sound(str(i), Path("x"), fields={"split": m} if m else {}) for i, m in enumerate(marks)]
-    training, validation = split(sounds, 8)
-    assert [s.id for s in training] == ["0", "4"]
-    assert sorted(s.id for s in validation) == ["2", "3"]
-    training, validation = split(sounds, 1)
-    assert [s.id for s in training] == ["0", "4"]
-    assert len(validation) == 1
-
-
-def test_unmarked_rows_give_the_same_few_in_any_order():
-    sounds = [Sound(f"sound {i}", Path("x")) for i in range(50)]
-    training, validation = split(sounds, 8)
-    assert len(validation) == 5  # a tenth
-    assert {s.id for s in training} | {s.id for s in validation} == {s.id for s in sounds}
-    assert split(sounds[::-1], 8)[1] == validation
-    assert split(sounds[:3], 8) == (sounds[:3], [])

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.chains import Chain, write_corpus
+from tests.training.chains import SPEC, Chain, write_corpus
 from vqaudio.config import PriorRecipe, parse_section
+from vqaudio.corpus.shards import TokenCorpus, write_shard
 from vqaudio.errors import UserError
 from vqaudio.model_folder import load
 from vqaudio.prior.model import Prior
@@ -96,6 +98,7 @@ def test_training_stops_when_validation_gets_worse_and_keeps_the_best(
 
 KILLED = """
 import sys, torch
+from dataclasses import replace
 from pathlib import Path
 from tests.training.test_fit_prior import resumable
 from vqaudio.training.fit_prior import fit_prior
@@ -164,6 +167,20 @@ def test_only_the_same_run_is_gone_on_with(tmp_path: Path) -> None:
     fit_prior(make_recipe(4), tmp_path / "tokens", tmp_path / "out", resume=True)
     state = json.loads((tmp_path / "out" / "training_state" / "state.json").read_text())
     assert state["step"] == 4
+
+
+def test_the_same_sounds_with_other_labels_are_another_run(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "tokens", 30, labels=2)
+    other = {"chain 0": "chain 1", "chain 1": "chain 0"}
+    rows = [
+        replace(row, fields={**row.fields, "label": other[row.fields["label"]]})
+        for row in TokenCorpus(tmp_path / "tokens")
+    ]
+    (tmp_path / "swapped").mkdir()
+    write_shard(tmp_path / "swapped" / "tokens-00000.parquet", SPEC, rows)
+    fit_prior(make_recipe(2, data__label=True), tmp_path / "tokens", tmp_path / "out")
+    with pytest.raises(UserError, match="tokens"):
+        fit_prior(make_recipe(2, data__label=True), tmp_path / "swapped", tmp_path / "out", resume=True)
 
 
 def test_labels_that_are_not_there_cannot_be_learned(tmp_path: Path) -> None:

@@ -26,18 +26,23 @@ def test_counts_begin_anew_after_each_look():
     assert use.take()[0].used == 1
 
 
-def test_dropped_quantizers_and_the_warm_start_are_not_counted():
+def test_the_warm_start_is_not_counted():
     use = CodebookUse([[4, 4]])
     use.add([])
-    use.add([torch.ones(1, 1, 3, dtype=torch.int64)])
-    assert [entry.name for entry in use.take()] == ["0.0"]
-    use.add([torch.tensor([[[2, 2], [-1, 3]]])])
-    assert [entry.used for entry in use.take()] == [1, 1]
+    assert use.take() == []
+    use.add([torch.tensor([[[2, 2], [1, 3]]])])
+    assert [entry.used for entry in use.take()] == [1, 2]
 
 
 def test_a_level_that_says_nothing_is_alarming():
     assert Use(0, 0, size=1024, used=400, perplexity=20.0).alarming
-    assert not Use(0, 0, size=1024, used=40, perplexity=21.0).alarming
+    assert not Use(0, 0, size=1024, used=40, perplexity=22.0).alarming
+
+
+@pytest.mark.parametrize("size", [2, 8, 48])
+def test_one_code_in_use_is_alarming_however_small_the_codebook(size: int):
+    assert Use(0, 0, size=size, used=1, perplexity=1.0).alarming
+    assert not Use(0, 0, size=size, used=2, perplexity=2.0).alarming
 
 
 def test_plain_lines_name_terms_codes_and_the_alarm_once(capsys: pytest.CaptureFixture[str]):
@@ -56,6 +61,7 @@ def test_plain_lines_name_terms_codes_and_the_alarm_once(capsys: pytest.CaptureF
     assert "level 0, quantizer 1" in lines[1]
     assert points["train/loss"] == 1.25
     assert points["perplexity/0.1"] == 1.5
+    assert points["alarm/0.1"] == 1.0
 
 
 def test_guard_gives_up_after_three_returns_to_one_place():

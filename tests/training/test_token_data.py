@@ -3,17 +3,15 @@
 from collections import Counter
 from pathlib import Path
 
-import pytest
 import torch
 
 from tests.training.chains import SPEC, write_corpus
 from vqaudio.codes import Codes
 from vqaudio.config import PriorConfig
 from vqaudio.corpus.shards import TokenCorpus, TokenRow, write_shard
-from vqaudio.errors import UserError
 from vqaudio.prior.layout import END
 from vqaudio.prior.model import PAD, Prior
-from vqaudio.training.token_data import TokenBatches, split_rows
+from vqaudio.training.token_data import TokenBatches
 
 
 def make_batches(folder: Path, tokens_per_batch: int, context: int = 512, seed: int = 0) -> TokenBatches:
@@ -104,28 +102,3 @@ def test_batches_are_never_empty_even_of_very_uneven_sounds(tmp_path: Path) -> N
     batches = TokenBatches(corpus, [0, 1, 2, 11], prior, 1, seed=0)
     assert batches.batches_per_epoch == 4
     assert sorted(len(batches.batch(step)[0]) for step in range(4)) == [1, 1, 1, 1]
-
-
-def test_rows_marked_test_validation_or_dev_are_not_trained_on(tmp_path: Path) -> None:
-    splits = ["train", "test", "validation", "dev", "", "validation", "other"]
-    assert split_rows(write_rows(tmp_path / "a", splits), 10) == ([0, 4, 6], [2, 5])
-    without = ["dev" if split == "validation" else split for split in splits]
-    assert split_rows(write_rows(tmp_path / "b", without), 10) == ([0, 4, 6], [2, 3, 5])
-    assert len(split_rows(write_rows(tmp_path / "c", without), 2)[1]) == 2
-
-
-def test_without_marks_five_percent_are_set_aside_by_id(tmp_path: Path) -> None:
-    corpus = write_rows(tmp_path / "tokens", ["", "test"] * 50)
-    rows, validation = split_rows(corpus, 100)
-    assert len(validation) == 3
-    assert sorted(rows + validation) == list(range(0, 100, 2))
-    backwards = [corpus[row] for row in reversed(range(100))]
-    (tmp_path / "backwards").mkdir()
-    write_shard(tmp_path / "backwards" / "tokens-00000.parquet", SPEC, backwards)
-    again = split_rows(TokenCorpus(tmp_path / "backwards"), 100)[1]
-    assert sorted(99 - row for row in again) == validation
-
-
-def test_a_corpus_without_training_rows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no sounds to train on"):
-        split_rows(write_rows(tmp_path / "tokens", ["test", "dev"]), 8)

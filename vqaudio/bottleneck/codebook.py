@@ -1,8 +1,9 @@
 """One codebook kept by exponential moving averages, whose codes cannot die."""
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
+
+from vqaudio.bottleneck.ranks import sum_over_ranks
 
 
 class Codebook(nn.Module):
@@ -68,9 +69,7 @@ class Codebook(nn.Module):
     def update(self, x: Tensor, codes: Tensor) -> None:
         """Let the codes follow the vectors `[N, D]` assigned to them, over all ranks together."""
         sums, counts = self._totals(x, codes)
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(sums)
-            dist.all_reduce(counts)
+        sum_over_ranks(sums, counts)
         self.sums.lerp_(sums, 1 - self.decay)
         self.counts.lerp_(counts, 1 - self.decay)
 

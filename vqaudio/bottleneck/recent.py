@@ -1,8 +1,9 @@
 """The last vectors that a bottleneck saw: what codes are started and revived from."""
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
+
+from vqaudio.bottleneck.ranks import gather_from_ranks
 
 
 class Recent(nn.Module):
@@ -25,11 +26,7 @@ class Recent(nn.Module):
     @torch.no_grad()
     def push(self, x: Tensor) -> None:
         """Keep the vectors `[N, D]` of this step, from every rank."""
-        if dist.is_available() and dist.is_initialized():
-            parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
-            dist.all_gather(parts, x.contiguous())
-            x = torch.cat(parts)
-        x = x[-self.capacity :]
+        x = gather_from_ranks(x)[-self.capacity :]
         places = (self.pushed + torch.arange(len(x), device=x.device)) % self.capacity
         self.vectors[places] = x.to(self.vectors.dtype)
         self.pushed += len(x)

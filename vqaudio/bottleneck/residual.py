@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vqaudio.bottleneck.base import Bottleneck, Bottlenecked, straight_through
 from vqaudio.bottleneck.codebook import Codebook
+from vqaudio.bottleneck.ranks import world_size
 from vqaudio.bottleneck.recent import Recent
 
 REVIVAL_INTERVAL = 10  # steps from one look for dead codes to the next
@@ -55,7 +56,7 @@ class ResidualQuantizer(Bottleneck):
             if not quantize:
                 return Bottlenecked(x)
             if self.training and not self.started:
-                self._start(batch=x.shape[0] * x.shape[2])
+                self._start(batch=x.shape[0] * x.shape[2] * world_size())
             result = self._quantize(x)
             if self.training:
                 self._revive()

@@ -17,7 +17,6 @@ from vqaudio.codec.layers import NO_CONTEXT, Chain, ChannelNorm, Context, Residu
 from vqaudio.config import ISTFTHead, MelHead, UpsampleHead
 from vqaudio.features import LOG_FLOOR, LogMel, mel_filters, spectrum
 
-LOUDEST = math.log(1e2)  # a bin of a full-scale sine under a window of 1280 lies near 320
 LOG_SILENCE = math.log(LOG_FLOOR)
 
 
@@ -54,6 +53,8 @@ class InverseSTFT(nn.Module):
         self.hop, self.n_fft = config.hop, config.n_fft
         side = -(-(config.n_fft - config.hop) // (2 * config.hop))
         self.context = Context(side, side)
+        # twice the bin of a full-scale sine, which is n_fft / 4 under a Hann window: louder is a slip
+        self.loudest = math.log(config.n_fft / 2)
         self.norm = ChannelNorm(config.channels)
         self.project = nn.Conv1d(config.channels, config.n_fft + 2, 1)
         self.register_buffer("synthesis", hann_pair(config.n_fft, config.hop)[1], persistent=False)
@@ -62,7 +63,7 @@ class InverseSTFT(nn.Module):
         """`[B, C, F + context]` to `[B, 1, F * hop]`, in fp32."""
         with torch.autocast(x.device.type, enabled=False):
             log_magnitude, phase = self.project(self.norm(x.float())).chunk(2, dim=1)
-            spectra = torch.polar(log_magnitude.clamp(max=LOUDEST).exp(), phase)
+            spectra = torch.polar(log_magnitude.clamp(max=self.loudest).exp(), phase)
             frames = torch.fft.irfft(spectra.transpose(1, 2), self.n_fft) * self.synthesis
             audio = overlap_add(frames, self.hop).unsqueeze(1)
             count = x.shape[2] - self.context.left - self.context.right

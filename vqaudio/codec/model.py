@@ -33,6 +33,7 @@ from vqaudio.errors import UserError
 from vqaudio.fingerprint import fingerprint
 
 Sound = str | Path | Tensor | np.ndarray
+MOST_CHANNELS = 64  # of a recording; more are samples, in an array that is the wrong way round
 
 
 @dataclass
@@ -205,9 +206,14 @@ class Codec(nn.Module):
         if isinstance(sound, str | Path):
             return_large_blocks()
             return stream_audio(sound, self.sample_rate)
-        audio = torch.as_tensor(sound, dtype=torch.float32).cpu()
+        audio = torch.as_tensor(sound).cpu()
+        if not audio.is_floating_point():
+            raise UserError(f"samples of type {audio.dtype}: give floats within -1 to 1")
+        audio = audio.float()
         if audio.ndim not in (1, 2) or audio.numel() == 0:
             raise UserError(f"samples of shape {list(audio.shape)}: give [T] or [C, T], not empty")
+        if audio.ndim == 2 and audio.shape[0] > MOST_CHANNELS > audio.shape[1]:
+            raise UserError(f"samples of shape {list(audio.shape)}: give [C, T], channels first")
         if not audio.isfinite().all():
             raise UserError("samples are not all finite: mend the NaN or infinite ones")
         audio = mono(audio.unsqueeze(0) if audio.ndim == 1 else audio)
@@ -320,9 +326,9 @@ class Codec(nn.Module):
         return self.head.griffin_lim(log_mel, start)[0].cpu()
 
     def _workers(self, workers: int | None) -> int:
-        if self.device.type != "cpu":
-            return 1
-        return default_workers() if workers is None else workers
+        if workers is not None and workers < 1:
+            raise UserError(f"workers {workers}: must be at least 1")
+        return (workers or default_workers()) if self.device.type == "cpu" else 1
 
 
 class _Counted:

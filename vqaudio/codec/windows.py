@@ -158,7 +158,9 @@ def one_thread() -> Iterator[None]:
 
 def default_workers() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @cache

@@ -78,10 +78,11 @@ class Prior(nn.Module):
         self.config = config
         self.codec = codec
         self.layout = FlatLayout(codec.hops, codec.codebook_sizes)
-        if config.context < 2 * len(self.layout.slots):
+        least = 2 * len(self.layout.slots) + 2
+        if config.context < least:
             raise UserError(
                 f"prior.context: {config.context} is too short for these codes; two coarse frames "
-                f"take {2 * len(self.layout.slots)} tokens"
+                f"with their start and end take {least} tokens"
             )
         width = config.width
         self.token_embedding = nn.Embedding(self.layout.vocab_size, width)
@@ -193,7 +194,7 @@ class Prior(nn.Module):
             weight = torch.cat([weight, self.to_logits.weight[END : END + 1]])
         return hidden @ weight.T
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def nll(self, codes: Codes, label: str | None = None) -> NLL:
         """How unlikely a sound is, in bits.
 

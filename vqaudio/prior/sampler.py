@@ -71,7 +71,7 @@ class Choice:
         return order.gather(1, torch.minimum((total <= point).sum(dim=-1, keepdim=True), kept - 1))[:, 0]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample(
     prior: "Prior", n: int, seconds: float | None, label: str | None, seed: int, choice: Choice
 ) -> list[Codes]:

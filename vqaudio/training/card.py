@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from vqaudio.codec.model import Codec
 from vqaudio.config import CodecRecipe
 from vqaudio.corpus.manifest import Sound
 
 
 def codec_card(
     recipe: CodecRecipe,
-    bitrate: float,
+    codec: Codec,
     sounds: Sequence[Sound],
     step: int,
     results: Mapping[str, float],
@@ -18,7 +19,7 @@ def codec_card(
 
     Args:
         recipe: what it was trained with.
-        bitrate: in bits per second.
+        codec: as it is saved.
         sounds: what it was trained on.
         step: steps taken.
         results: terms of the loss on the validation sounds.
@@ -29,8 +30,8 @@ def codec_card(
     config = recipe.codec
     levels = [
         f"| {i} | {level.hop} | {config.sample_rate / level.hop:.2f} | {level.bottleneck.kind} | "
-        f"{level.bottleneck.codebook_size} |"
-        for i, level in enumerate(config.levels)
+        f"{' + '.join(map(str, sizes))} |"
+        for i, (level, sizes) in enumerate(zip(config.levels, codec.codebook_sizes, strict=True))
     ]
     speakers = Counter(sound.fields["speaker"] for sound in sounds if "speaker" in sound.fields)
     heard = f"{len(sounds)} sounds"
@@ -53,8 +54,9 @@ def codec_card(
         [
             "# A vqaudio codec",
             "",
-            f"Sound at {config.sample_rate} Hz to integers at {bitrate:.0f} bits per second and back, "
-            f"after {step} of {recipe.optimization.steps} steps.",
+            f"Sound at {config.sample_rate} Hz to integers at {codec.bitrate:.0f} bits per second and "
+            f"back, after {step} of {recipe.optimization.steps} steps."
+            + (" Its codebooks are not set yet: all codes are 0." * (step <= recipe.warm_start_steps)),
             "",
             "| level | hop | frames/s | bottleneck | codes |",
             "|---|---|---|---|---|",

@@ -44,15 +44,16 @@ def open_run(out: Path, identity: Mapping[str, Any], resume: bool) -> bool:
         return False
     if _newest(out) is None:
         return False
-    then, now = _flat(load_state(out)[1]), _flat(identity)
-    for key in sorted(now):
+    saved = load_state(out)[1]
+    then, now = _flat({name: saved.get(name) for name in identity}), _flat(identity)
+    for key in sorted(then.keys() | now.keys()):
         free = key == "recipe.optimization.steps" or (
             key.startswith("recipe.run.") and key != "recipe.run.seed"
         )
-        if not free and then.get(key) != now[key]:
+        if not free and then.get(key) != now.get(key):
             raise UserError(
-                f"{key.removeprefix('recipe.')}: {now[key]} does not go on from a run that began with "
-                f"{then.get(key)}; change it back, or choose another folder than {out}"
+                f"{key.removeprefix('recipe.')}: {now.get(key)} does not go on from a run that began "
+                f"with {then.get(key)}; change it back, or choose another folder than {out}"
             )
     return True
 

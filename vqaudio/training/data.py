@@ -1,6 +1,5 @@
 """Training crops: what a step sees follows from the seed and the step's number alone."""
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,24 +19,6 @@ from vqaudio.errors import UserError
 
 MEMORY_BYTES = 1 << 30  # a corpus that fits, as 16-bit samples, is decoded only once
 AHEAD = 3  # batches made before they are asked for
-
-
-def split(sounds: Sequence[Sound], validation_sounds: int) -> tuple[list[Sound], list[Sound]]:
-    """Part a manifest into sounds to train on and sounds to validate on.
-
-    Rows whose `split` is `test` are in neither. Where no row is marked `validation` or `dev`, a few
-    are set aside by a hash of their `id`, at most a tenth, whatever the order of the manifest.
-
-    Args:
-        sounds: all rows.
-        validation_sounds: how many to validate on, at most.
-    """
-    rest = [sound for sound in sounds if sound.fields.get("split") != "test"]
-    marked = [sound for sound in rest if sound.fields.get("split") in ("validation", "dev")]
-    count = min(validation_sounds, len(marked) if marked else len(rest) // 10)
-    chosen = sorted(marked or rest, key=lambda s: hashlib.sha256(s.id.encode()).digest())[:count]
-    held_back = {id(sound) for sound in (*marked, *chosen)}
-    return [sound for sound in rest if id(sound) not in held_back], chosen
 
 
 class Crops:
@@ -168,7 +149,7 @@ class Crops:
                 self._in_memory[index] = samples
             start = int(random.integers(max(1, len(samples) - wanted + 1)))
             return samples[start : start + wanted].astype(np.float32) / np.float32(32768)
-        spare = _duration_seconds(sound) - wanted / self.sample_rate
+        spare = duration_seconds(sound) - wanted / self.sample_rate
         if spare <= 0:
             return self._read(sound, sound.start_seconds, sound.duration_seconds)[:wanted]
         start_seconds = sound.start_seconds + spare * random.random()
@@ -184,13 +165,13 @@ class Crops:
     def _fits_memory(self) -> bool:
         room = MEMORY_BYTES / 2 / self.sample_rate
         for sound in self.sounds:
-            room -= _duration_seconds(sound)
+            room -= duration_seconds(sound)
             if room < 0:
                 return False
         return True
 
 
-def _duration_seconds(sound: Sound) -> float:
+def duration_seconds(sound: Sound) -> float:
     """Length of a sound, from the manifest or else from the head of its file."""
     if sound.duration_seconds is not None:
         return sound.duration_seconds

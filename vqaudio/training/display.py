@@ -96,6 +96,7 @@ class Display:
         for use in uses:
             points[f"perplexity/{use.name}"] = use.perplexity
             points[f"codes_in_use/{use.name}"] = use.used / use.size
+            points[f"alarm/{use.name}"] = float(use.alarming)
         return points
 
     def say(self, line: str) -> None:

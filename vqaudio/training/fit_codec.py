@@ -16,12 +16,13 @@ from vqaudio.corpus.manifest import Sound, read_manifest
 from vqaudio.model_folder import save_model
 from vqaudio.training.card import codec_card
 from vqaudio.training.checkpoint import open_run
-from vqaudio.training.data import Crops, split
+from vqaudio.training.data import Crops, duration_seconds
 from vqaudio.training.display import Display
 from vqaudio.training.health import CodebookUse
 from vqaudio.training.learner import Learner
 from vqaudio.training.log import Log
 from vqaudio.training.losses import SpectralLoss
+from vqaudio.training.split import split
 
 VALIDATION_SECONDS = 10.0  # of each validation sound
 
@@ -46,6 +47,9 @@ def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) 
     if run.step == 0:
         run.log_references(log)
     with Display("codec", run.step, steps) as display:
+        display.say(
+            f"{len(run.sounds)} sounds, {len(run.validation)} for validation; from step {run.step}"
+        )
         while run.step < steps:
             for audio in run.batches(steps):
                 taken = run.train_step(audio)
@@ -72,6 +76,7 @@ def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) 
                     display.say(f"step {run.step}  validation  {words}")
                 if last or run.step % config.checkpoint_every == 0:
                     run.save()
+        display.say(f"{out}: trained for {run.step} steps")
     log.close()
 
 
@@ -88,12 +93,15 @@ class CodecRun:
     def __init__(self, recipe: CodecRecipe, data: Path, out: Path, resume: bool) -> None:
         self.recipe, self.out = recipe, out
         rate = recipe.codec.sample_rate
-        self.sounds, validation = split(read_manifest(data), recipe.run.validation_sounds)
+        sounds = read_manifest(data)
+        marks = [sound.fields.get("split") for sound in sounds]
+        rows, validation = split([s.id for s in sounds], marks, recipe.run.validation_sounds)
+        self.sounds = [sounds[row] for row in rows]
         torch.manual_seed(recipe.run.seed)
         self.codec = Codec(recipe.codec)
         multiple = self.codec.hops[0]
         self.crops = Crops(self.sounds, rate, recipe.data, recipe.run.seed, multiple)
-        self.validation = [(sound.id, _read(sound, rate)) for sound in validation]
+        self.validation = [(sounds[row].id, _read(sounds[row], rate)) for row in validation]
         self.identity = {"recipe": recipe.model_dump(mode="json"), "sounds": _fingerprint(self.sounds)}
         going_on = open_run(out, self.identity, resume)
 
@@ -184,7 +192,7 @@ class CodecRun:
         """Write the training state, then the model folder."""
         self.learner.save(self.out, {}, {**self.identity, "results": self.results})
         with self.learner.at_rest():
-            card = codec_card(self.recipe, self.codec.bitrate, self.sounds, self.step, self.results)
+            card = codec_card(self.recipe, self.codec, self.sounds, self.step, self.results)
             save_model(self.out, self.codec, card)
 
     def restore(self) -> None:
@@ -201,13 +209,11 @@ def draw_levels(batch: int, levels: int, dropout: float) -> Tensor:
 
 def _read(sound: Sound, sample_rate: int) -> Tensor:
     """The beginning of a sound, `[T]`."""
-    duration = sound.duration_seconds
-    if duration is not None:
-        duration = min(duration, VALIDATION_SECONDS)
+    duration = min(duration_seconds(sound), VALIDATION_SECONDS)
     audio, _ = read_audio(
         sound.path, sample_rate, start_seconds=sound.start_seconds, duration_seconds=duration
     )
-    return audio.mean(dim=0)[: round(VALIDATION_SECONDS * sample_rate)]
+    return audio.mean(dim=0)
 
 
 def _whole_frames(audio: Tensor, hop: int) -> Tensor:

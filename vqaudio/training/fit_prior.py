@@ -18,7 +18,8 @@ from vqaudio.training.display import Display
 from vqaudio.training.learner import Learner
 from vqaudio.training.log import Log
 from vqaudio.training.prior_card import prior_card
-from vqaudio.training.token_data import TokenBatches, split_rows
+from vqaudio.training.split import split
+from vqaudio.training.token_data import TokenBatches
 
 
 def fit_prior(recipe: PriorRecipe, tokens: Path, out: Path, resume: bool = False) -> None:
@@ -38,6 +39,8 @@ def fit_prior(recipe: PriorRecipe, tokens: Path, out: Path, resume: bool = False
     sums: Counter[str] = Counter()
     log = Log(out / "log", run.step)
     with Display("prior", run.step, recipe.optimization.steps, unit="tokens") as display:
+        sounds = len(run.batches.rows)
+        display.say(f"{sounds} sounds, {len(run.validation)} for validation; from step {run.step}")
         while not run.over():
             taken = run.train_step()
             if taken is None:
@@ -62,6 +65,7 @@ def fit_prior(recipe: PriorRecipe, tokens: Path, out: Path, resume: bool = False
                 run.save()
         if run.stale >= recipe.patience:
             display.say(f"stopped: no progress in {run.stale} validations, since step {run.best_step}")
+        display.say(f"{out}: trained for {run.step} steps")
     log.close()
 
 
@@ -84,7 +88,12 @@ class PriorRun:
         config = recipe.prior.model_copy(update={"labels": labels})
         torch.manual_seed(recipe.run.seed)
         self.prior = Prior(config, self.corpus.spec)
-        rows, self.validation = split_rows(self.corpus, recipe.run.validation_sounds)
+        marks = self.corpus.column("split")
+        rows, self.validation = split(self.corpus.ids, marks, recipe.run.validation_sounds)
+        if not rows:
+            raise UserError(
+                f"{tokens}: no sounds to train on; tokenize some outside validation and test"
+            )
         size = recipe.data.tokens_per_batch
         self.batches = TokenBatches(self.corpus, rows, self.prior, size, recipe.run.seed)
         self.identity = {"recipe": recipe.model_dump(mode="json"), "tokens": _fingerprint(self.corpus)}
@@ -178,8 +187,9 @@ class PriorRun:
 
 
 def _fingerprint(corpus: TokenCorpus) -> str:
-    """SHA-256 of the codec, and of which sounds there are, how long and in which order."""
+    """SHA-256 of the codec, and of which sounds there are, how long, how labelled, in which order."""
     digest = hashlib.sha256(corpus.codec.encode())
-    for row in zip(corpus.ids, corpus.column("num_samples"), corpus.column("split"), strict=True):
+    columns = (corpus.column(name) for name in ("id", "num_samples", "split", "label"))
+    for row in zip(*columns, strict=True):
         digest.update(repr(row).encode())
     return digest.hexdigest()

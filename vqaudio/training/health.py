@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ALARM_SHARE = 0.02  # of a codebook's size; a perplexity below it is a level that says nothing
+ALARM_SHARE = 0.02  # of the way from one code in use to all alike: below it a level says nothing
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Use:
     @property
     def alarming(self) -> bool:
         """Whether this codebook has stopped carrying information."""
-        return self.perplexity < ALARM_SHARE * self.size
+        return self.perplexity < 1 + ALARM_SHARE * (self.size - 1)
 
 
 class CodebookUse:
@@ -52,13 +52,11 @@ class CodebookUse:
         """Count a batch.
 
         Args:
-            codes: per level int64 `[B, Q, F]`, with fewer quantizers, or codes of -1, where some
-                were dropped; nothing in the warm start.
+            codes: per level int64 `[B, Q, F]`; nothing in the warm start.
         """
         for counts, level in zip(self._counts, codes, strict=False):
-            for quantizer, indices in enumerate(level.unbind(1)):
-                seen = indices[indices >= 0].flatten()
-                counts[quantizer] += torch.bincount(seen, minlength=len(counts[quantizer])).cpu()
+            for count, indices in zip(counts, level.unbind(1), strict=True):
+                count += torch.bincount(indices.flatten(), minlength=len(count)).cpu()
 
     def take(self) -> list[Use]:
         """What was counted since the last call; codebooks without a code are left out."""

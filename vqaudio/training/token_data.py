@@ -1,6 +1,5 @@
 """Training batches of tokens: what a step sees follows from the seed and the step's number alone."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,43 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vqaudio.corpus.shards import TokenCorpus
-from vqaudio.errors import UserError
 from vqaudio.prior.layout import END
 from vqaudio.prior.model import PAD, Prior
 
-VALIDATION_SHARE = 0.05  # of the rows, where none is marked
 MEMORY_TOKENS = 1 << 28  # kept once they are read, 4 bytes each
 JITTER = 0.1  # of lengths, before rows are sorted by them: other neighbours in each epoch
-
-
-def split_rows(corpus: TokenCorpus, validation_sounds: int) -> tuple[list[int], list[int]]:
-    """Part a corpus into rows to train on and rows to validate on.
-
-    Rows whose `split` is `validation`, or without such rows `dev`, are for validation; without
-    either, a few of all rows by a hash of their `id`, whatever their order. Rows of `test`,
-    `validation` and `dev` are never trained on.
-
-    Args:
-        corpus: all rows.
-        validation_sounds: how many to validate on, at most.
-
-    Raises:
-        UserError: nothing is left to train on.
-    """
-    ids, splits = corpus.ids, corpus.column("split")
-    held_back = {"test", "validation", "dev"}
-    rest = [row for row, split in enumerate(splits) if split not in held_back]
-    marked = [row for row, split in enumerate(splits) if split == "validation"]
-    marked = marked or [row for row, split in enumerate(splits) if split == "dev"]
-    by_hash = sorted(marked or rest, key=lambda row: hashlib.sha256(ids[row].encode()).digest())
-    if not marked:
-        by_hash = by_hash[: int(np.ceil(VALIDATION_SHARE * len(rest)))]
-        rest = sorted(set(rest) - set(by_hash))
-    if not rest:
-        raise UserError(
-            f"{corpus.path}: no sounds to train on; tokenize some outside validation and test"
-        )
-    return rest, sorted(by_hash[:validation_sounds])
 
 
 class TokenBatches:
