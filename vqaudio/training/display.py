@@ -21,10 +21,13 @@ class Display:
         first: the step that training starts or goes on from.
         steps: where it ends.
         unit: what `amount` in `show` counts, `audio s` or `tokens`.
+        silent: show nothing: another rank does.
     """
 
-    def __init__(self, title: str, first: int, steps: int, unit: str = "audio s") -> None:
-        self.console = Console()
+    def __init__(
+        self, title: str, first: int, steps: int, unit: str = "audio s", silent: bool = False
+    ) -> None:
+        self.console = Console(quiet=silent)
         self.unit = unit
         self.steps = steps
         self._first = self._last = (first, time.monotonic())
@@ -82,7 +85,7 @@ class Display:
         else:
             begun, start = self._first
             left = f"left {_clock((self.steps - step) * (now - start) / max(1, step - begun))}"
-            print(f"step {step}/{self.steps}", *_parts(terms, uses), speed, left, sep="  ", flush=True)
+            self.say("  ".join([f"step {step}/{self.steps}", *_parts(terms, uses), speed, left]))
         for use in uses:
             if use.alarming != (use.name in self._alarming):
                 self._alarming ^= {use.name}

@@ -19,7 +19,7 @@ from vqaudio.training.checkpoint import open_run
 from vqaudio.training.data import Crops, duration_seconds
 from vqaudio.training.display import Display
 from vqaudio.training.health import CodebookUse
-from vqaudio.training.learner import Learner
+from vqaudio.training.learner import Learner, start_ranks
 from vqaudio.training.log import Log
 from vqaudio.training.losses import SpectralLoss
 from vqaudio.training.split import split
@@ -43,10 +43,10 @@ def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) 
     steps, config = recipe.optimization.steps, recipe.run
     use = CodebookUse(run.codec.codebook_sizes)
     sums: Counter[str] = Counter()
-    log = Log(out / "log", run.step)
+    log = Log(out / "log", run.step, run.learner.fabric.is_global_zero)
     if run.step == 0:
         run.log_references(log)
-    with Display("codec", run.step, steps) as display:
+    with Display("codec", run.step, steps, silent=not log.wanted) as display:
         display.say(
             f"{len(run.sounds)} sounds, {len(run.validation)} for validation; from step {run.step}"
         )
@@ -92,6 +92,7 @@ class CodecRun:
 
     def __init__(self, recipe: CodecRecipe, data: Path, out: Path, resume: bool) -> None:
         self.recipe, self.out = recipe, out
+        fabric = start_ranks(recipe.run.precision)
         rate = recipe.codec.sample_rate
         sounds = read_manifest(data)
         marks = [sound.fields.get("split") for sound in sounds]
@@ -103,9 +104,9 @@ class CodecRun:
         self.crops = Crops(self.sounds, rate, recipe.data, recipe.run.seed, multiple)
         self.validation = [(sounds[row].id, _read(sounds[row], rate)) for row in validation]
         self.identity = {"recipe": recipe.model_dump(mode="json"), "sounds": _fingerprint(self.sounds)}
-        going_on = open_run(out, self.identity, resume)
+        going_on = fabric.broadcast(fabric.is_global_zero and open_run(out, self.identity, resume))
 
-        self.learner = Learner(self.codec, recipe.optimization, recipe.run)
+        self.learner = Learner(fabric, self.codec, recipe.optimization, recipe.run.seed)
         self.spectral = SpectralLoss(rate, recipe.losses.fft_sizes).to(self.learner.fabric.device)
         self.results: dict[str, float] = {}
         if going_on:
@@ -193,7 +194,8 @@ class CodecRun:
         self.learner.save(self.out, {}, {**self.identity, "results": self.results})
         with self.learner.at_rest():
             card = codec_card(self.recipe, self.codec, self.sounds, self.step, self.results)
-            save_model(self.out, self.codec, card)
+            if self.learner.fabric.is_global_zero:
+                save_model(self.out, self.codec, card)
 
     def restore(self) -> None:
         """Go back to the last training state."""

@@ -15,7 +15,7 @@ from vqaudio.model_folder import save_model
 from vqaudio.prior.model import PAD, Prior
 from vqaudio.training.checkpoint import open_run
 from vqaudio.training.display import Display
-from vqaudio.training.learner import Learner
+from vqaudio.training.learner import Learner, start_ranks
 from vqaudio.training.log import Log
 from vqaudio.training.prior_card import prior_card
 from vqaudio.training.split import split
@@ -37,8 +37,8 @@ def fit_prior(recipe: PriorRecipe, tokens: Path, out: Path, resume: bool = False
     run = PriorRun(recipe, tokens, out, resume)
     config = recipe.run
     sums: Counter[str] = Counter()
-    log = Log(out / "log", run.step)
-    with Display("prior", run.step, recipe.optimization.steps, unit="tokens") as display:
+    log = Log(out / "log", run.step, run.learner.fabric.is_global_zero)
+    with Display("prior", run.step, recipe.optimization.steps, "tokens", not log.wanted) as display:
         sounds = len(run.batches.rows)
         display.say(f"{sounds} sounds, {len(run.validation)} for validation; from step {run.step}")
         while not run.over():
@@ -81,6 +81,7 @@ class PriorRun:
 
     def __init__(self, recipe: PriorRecipe, tokens: Path, out: Path, resume: bool) -> None:
         self.recipe, self.out = recipe, out
+        fabric = start_ranks(recipe.run.precision)
         self.corpus = TokenCorpus(tokens)
         if recipe.data.label and not self.corpus.labels:
             raise UserError(f"{tokens}: no row has a label, which data.label asks for")
@@ -97,9 +98,9 @@ class PriorRun:
         size = recipe.data.tokens_per_batch
         self.batches = TokenBatches(self.corpus, rows, self.prior, size, recipe.run.seed)
         self.identity = {"recipe": recipe.model_dump(mode="json"), "tokens": _fingerprint(self.corpus)}
-        going_on = open_run(out, self.identity, resume)
+        going_on = fabric.broadcast(fabric.is_global_zero and open_run(out, self.identity, resume))
 
-        self.learner = Learner(self.prior, recipe.optimization, recipe.run)
+        self.learner = Learner(fabric, self.prior, recipe.optimization, recipe.run.seed)
         self.best_step = self.stale = 0
         self.best: dict[str, Tensor] = {}
         self.results: dict[str, float] = {}
@@ -176,7 +177,8 @@ class PriorRun:
             best.load_state_dict(self.best or self.prior.state_dict())
         step = self.best_step if self.best else self.step
         card = prior_card(self.recipe, best, len(self.batches.rows), step, self.results)
-        save_model(self.out, best, card)
+        if self.learner.fabric.is_global_zero:
+            save_model(self.out, best, card)
 
     def restore(self) -> None:
         """Go back to the last training state."""

@@ -1,34 +1,38 @@
 """A module that is being fitted: what a step does to it, and what of it goes into a checkpoint."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vqaudio.config import Housekeeping, Optimization
+from vqaudio.config import Optimization
 from vqaudio.training.checkpoint import load_state, optimizer_tensors, restore_optimizer, save_state
 from vqaudio.training.guard import Guard
 from vqaudio.training.schedule import WeightAverage, learning_rate
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class Learner:
     """A module with its optimizer, the average of its weights, and the number of steps taken.
 
     Args:
+        fabric: of this process, from `start_ranks`.
         module: what to fit; `model` is the same, as it is to be called in training.
         optimization: how.
-        run: seed and precision.
+        seed: of all that is drawn.
     """
 
-    def __init__(self, module: nn.Module, optimization: Optimization, run: Housekeeping) -> None:
-        from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
-
-        self.module, self.optimization, self.seed = module, optimization, run.seed
-        self.fabric = Fabric(devices=1, precision=run.precision)
+    def __init__(
+        self, fabric: "Fabric", module: nn.Module, optimization: Optimization, seed: int
+    ) -> None:
+        self.fabric, self.module, self.optimization, self.seed = fabric, module, optimization, seed
         self.optimizer = adamw(module, optimization)
         self.model, self._stepper = self.fabric.setup(module, self.optimizer)
         decay = optimization.weight_ema
@@ -57,7 +61,8 @@ class Learner:
             error_if_nonfinite=False,  # the guard sees to it
         )
         assert norm is not None
-        if not torch.isfinite(norm + loss):
+        finite = torch.isfinite(norm + loss).float()
+        if not self.fabric.all_reduce(finite, reduce_op="min"):  # all ranks take the step, or none
             return None
         self._stepper.step()
         if self._average is not None:
@@ -88,7 +93,9 @@ class Learner:
             "average": self._average.tensors if self._average is not None else {},
         }
         position = {"step": self.step, "attempt": self.guard.attempt}
-        save_state(out, {**own, **tensors}, {**values, **position})
+        if self.fabric.is_global_zero:
+            save_state(out, {**own, **tensors}, {**values, **position})
+        self.fabric.barrier()
         self.checkpoint = self.step
         self.guard.saved()
 
@@ -102,6 +109,21 @@ class Learner:
         self.step = self.checkpoint = values["step"]
         self.guard.attempt = max(self.guard.attempt, values["attempt"])
         return tensors, values
+
+
+def start_ranks(precision: Literal["32-true", "bf16-mixed"]) -> "Fabric":
+    """This process and those that torchrun started beside it, a device each; alone without torchrun."""
+    from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    ranks, here = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    # codebooks keep in step by themselves; in the warm start, and where levels are dropped, some
+    # weights have no gradient
+    together = DDPStrategy(broadcast_buffers=False, find_unused_parameters=True)
+    strategy = together if ranks > 1 else "auto"
+    fabric = Fabric(devices=here, num_nodes=ranks // here, strategy=strategy, precision=precision)
+    fabric.launch()
+    return fabric
 
 
 def seed_step(seed: int, attempt: int, step: int, rank: int) -> None:

@@ -19,28 +19,35 @@ class Log:
         folder: where they go.
         first: the step that training goes on from; what an earlier, killed run wrote beyond it
             is hidden.
+        wanted: False on all ranks but the first, which write nothing.
     """
 
-    def __init__(self, folder: Path, first: int) -> None:
+    def __init__(self, folder: Path, first: int, wanted: bool = True) -> None:
         # half a second to import, and only training needs it
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=first or None)
+        self.wanted = wanted
+        self._writer = SummaryWriter(str(folder), purge_step=first or None) if wanted else None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """A point on each curve."""
+        if self._writer is None:
+            return
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
     def sound(self, step: int, name: str, audio: Tensor, sample_rate: int) -> None:
         """A sound `[T]`, to listen to and as a spectrogram."""
+        if self._writer is None:
+            return
         audio = audio.detach().float().cpu()
         self._writer.add_audio(f"audio/{name}", audio.clamp(-1, 1)[None], step, sample_rate)
         self._writer.add_image(f"spectrogram/{name}", spectrogram_picture(audio), step)
 
     def close(self) -> None:
         """Write out what is held back."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
 def spectrogram_picture(audio: Tensor) -> Tensor:

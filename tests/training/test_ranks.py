@@ -1,0 +1,60 @@
+"""Two ranks under torchrun learn one codec together, and go on together."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from tests.training.conftest import TINY
+
+TRAIN = """
+import json, sys
+from pathlib import Path
+import torch
+from safetensors.torch import save_file
+from vqaudio.config import CodecRecipe, parse_section
+from vqaudio.training import fit_codec as fit
+
+torch.set_num_threads(1)
+values, manifest, out, steps, resume = json.loads(sys.argv[1])
+values["optimization"]["steps"] = steps
+kept = []
+class Run(fit.CodecRun):
+    def __init__(self, *args):
+        super().__init__(*args)
+        kept.append(self)
+fit.CodecRun = Run
+recipe = parse_section(CodecRecipe, values, "recipe")
+fit.fit_codec(recipe, Path(manifest), Path(out), resume)
+[run] = kept
+state = {name: value.clone() for name, value in run.codec.state_dict().items()}
+save_file(state, f"{out}.rank{run.learner.fabric.global_rank}")
+"""
+
+
+def train(script: Path, manifest: Path, out: Path, steps: int, resume: bool) -> str:
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = json.dumps([TINY, str(manifest), str(out), steps, resume])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        [*run, str(script), words], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return ran.stdout
+
+
+def test_two_ranks_hold_the_same_codec_and_go_on_together(tmp_path: Path, manifest: Path) -> None:
+    script, out = tmp_path / "train.py", tmp_path / "out"
+    script.write_text(TRAIN, encoding="utf-8")
+    train(script, manifest, out, 8, resume=False)
+    said = train(script, manifest, out, 10, resume=True)
+    assert said.count("from step 8") == 1  # one rank speaks
+    assert len(list((out / "log").iterdir())) == 2  # and writes, once a start
+    one, other = (load_file(tmp_path / f"out.rank{rank}") for rank in (0, 1))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    state = load_file(out / "training_state" / "model.safetensors")
+    assert all(torch.equal(one[name], state[name]) for name in one)
