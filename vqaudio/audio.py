@@ -281,7 +281,7 @@ def _read_blocks(
 
 def _open(path: AnyPath) -> soundfile.SoundFile:
     if not os.path.exists(path):
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path}: no such file; check the path")
     if os.path.isdir(path):
         raise UserError(f"{path}: a folder, where a sound file is needed")
     if not os.path.getsize(path):
@@ -328,7 +328,7 @@ def _clip_frames(
     rate = file.samplerate
     frames = file.frames if counted else _ENDLESS
     if not file.frames:
-        raise UserError(f"{path}: holds no samples")
+        raise UserError(f"{path}: holds no samples; leave it out, or record it again")
     start, end = round(start_seconds * rate), frames
     if duration_seconds is not None:
         end = start + round(duration_seconds * rate)

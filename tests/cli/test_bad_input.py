@@ -160,11 +160,28 @@ def test_a_model_that_is_not_there(program: Program) -> None:
     assert_one_line(program("info", "speech-17k"), "speech-17k: neither a model folder nor")
 
 
-def test_a_model_without_its_card(program: Program, models: Models, tmp_path: Path) -> None:
-    shutil.copytree(models.codec, tmp_path / "model")
-    (tmp_path / "model" / "README.md").unlink()
-    ran = program("info", tmp_path / "model")
-    assert_one_line(ran, tmp_path / "model" / "README.md")
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["info", ""], "one of the arguments"),
+        (["tokenize", "", "--out", "out"], "one of the arguments"),
+        (["tokenize", "a.wav", "--out", ""], "--out"),
+        (["tokenize", "a.wav", "--out", "out", "--codec="], "--codec"),
+        (["sample", "--prior", "", "--out", "out"], "--prior"),
+        (["demo", ""], "one of the arguments"),
+    ],
+)
+def test_an_empty_word(
+    program: Program,
+    wav: WavMaker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    name: str,
+) -> None:
+    monkeypatch.chdir(wav("a.wav").parent)
+    assert_one_line(program(*words), f"{name}: empty", "give it a value")
+    assert files_in(tmp_path) == {"a.wav"}
 
 
 @pytest.mark.parametrize(
@@ -191,6 +208,15 @@ def test_an_output_folder_that_cannot_be_written(
         "prior": ["train", verb, prior_recipe, "--tokens", tokens],
     }
     assert_one_line(program(*words[verb], "--out", unwritable), unwritable)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="where Linux lets nobody write")
+def test_a_folder_that_is_there_but_cannot_be_written(
+    program: Program, models: Models, wav: WavMaker
+) -> None:
+    for verb in ("tokenize", "reconstruct"):
+        ran = program(verb, wav(), "--out", "/proc", "--codec", "not even looked for")
+        assert_one_line(ran, "/proc: cannot be written")
 
 
 def test_an_input_is_not_written_over(
@@ -254,6 +280,81 @@ def test_samples_stay_out_of_a_corpus(program: Program, models: Models, tokens: 
     ran = program("sample", "--out", tokens, "--prior", models.prior, "--codec", models.codec)
     assert_one_line(ran, tokens)
     assert (tokens / "tokens-00000.parquet").read_bytes() == before
+
+
+def test_samples_stay_out_of_earlier_samples(program: Program, models: Models, tmp_path: Path) -> None:
+    words = ["sample", "--out", tmp_path / "out", "--prior", models.prior, "--codec", models.codec]
+    assert program(*words, "-n", "2", "--seconds", "0.1").status == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    ran = program(*words, "--seconds", "0.1", "--seed", "1")
+    assert_one_line(ran, tmp_path / "out", "choose another --out")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_a_demo_stays_out_of_a_corpus_and_of_samples(
+    program: Program, models: Models, wav: WavMaker, tokens: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    shutil.copy(tokens / "tokens-00000.parquet", tmp_path / "new")  # no ledger, as sample leaves it
+    for folder in (tokens, tmp_path / "new"):
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        ran = program("demo", wav(), "--out", folder, "--codec", models.codec, "--prior", models.prior)
+        assert_one_line(ran, folder, "choose another --out")
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+FAILURES = {
+    "tokenize, no codec": ["tokenize", "SOUND", "--codec", "nosuch"],
+    "reconstruct, no codec": ["reconstruct", "SOUND", "--codec", "nosuch"],
+    "reconstruct, levels": ["reconstruct", "SOUNDS", "--codec", "CODEC", "--levels", "9"],
+    "reconstruct, sound": ["reconstruct", "BAD", "--codec", "CODEC"],
+    "demo, sound": ["demo", "nope.wav", "--codec", "CODEC", "--prior", "PRIOR"],
+    "sample, seconds": ["sample", "--codec", "CODEC", "--prior", "PRIOR", "--seconds", "-1"],
+    "sample, label": ["sample", "--codec", "CODEC", "--prior", "PRIOR", "--label", "zebra"],
+    "synthesize, codec": ["synthesize", "TOKENS", "--codec", "OTHER"],
+    "synthesize, levels": ["synthesize", "TOKENS", "--codec", "CODEC", "--levels", "9"],
+    "codec, data": ["train", "codec", "RECIPE", "--data", "BAD"],
+    "prior, tokens": ["train", "prior", "PRIOR_RECIPE", "--tokens", "SOUNDS"],
+}
+
+
+@pytest.mark.parametrize("words", FAILURES.values(), ids=FAILURES.keys())
+def test_a_failure_leaves_no_folder(
+    program: Program,
+    models: Models,
+    wav: WavMaker,
+    tokens: Path,
+    recipe: Path,
+    prior_recipe: Path,
+    tmp_path: Path,
+    words: list[str],
+) -> None:
+    (tmp_path / "bad.wav").write_text("no sound")
+    named: dict[str, str | Path] = {
+        "SOUND": wav("in/below/a.wav"),
+        "SOUNDS": tmp_path / "in",
+        "BAD": tmp_path / "bad.wav",
+        "TOKENS": tokens,
+        "CODEC": models.codec,
+        "OTHER": models.other_codec,
+        "PRIOR": models.prior,
+        "RECIPE": recipe,
+        "PRIOR_RECIPE": prior_recipe,
+    }
+    given = [named.get(word, word) for word in words]
+    assert program(*given, "--out", tmp_path / "new" / "out").status == 2
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()  # a folder of the user's stays, empty or not
+    assert program(*given, "--out", tmp_path / "mine").status == 2
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_one_id_in_two_shards(program: Program, models: Models, tokens: Path, tmp_path: Path) -> None:
+    shutil.copytree(tokens, tmp_path / "tokens")
+    words = ["--out", tmp_path / "out", "--codec", models.codec]
+    ran = program("synthesize", tokens, tmp_path / "tokens", *words)
+    assert_one_line(ran, tokens, tmp_path / "tokens", "id '0'")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("levels", ["0", "3"])

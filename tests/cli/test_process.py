@@ -64,3 +64,36 @@ def test_interrupted(recipe: Path, tokens: Path, tmp_path: Path) -> None:
         _, errors = process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("interrupted; the same command with --resume")
+
+
+def test_an_interrupted_tokenize_goes_on(models: Models, wav: WavMaker, tmp_path: Path) -> None:
+    for number in range(64):
+        wav(f"in/{number:03}.wav", seed=number)
+    # the signal comes after some sounds, at a place that does not hang on the machine's speed
+    script = (
+        "import os, signal, sys\n"
+        "from vqaudio.cli.app import main\n"
+        "from vqaudio.corpus import tokenize\n"
+        "encode, left = tokenize._encode_several, [2]\n"
+        "def interrupted(*args):\n"
+        "    left[0] -= 1\n"
+        "    if not left[0]: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return encode(*args)\n"
+        "tokenize._encode_several = interrupted\n"
+        "main(sys.argv[1:])\n"
+    )
+    words = [
+        "tokenize",
+        str(tmp_path / "in"),
+        "--out",
+        str(tmp_path / "out"),
+        "--codec",
+        str(models.codec),
+    ]
+    ran = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+    assert ran.returncode == 130
+    assert ran.stderr.splitlines() == ["interrupted; the same command goes on from here"]
+    again = run(*words)
+    assert again.returncode == 0
+    assert "64 of 64 sounds tokenized (16 of them before)" in again.stdout

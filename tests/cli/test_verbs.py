@@ -1,6 +1,7 @@
 """Every verb does its work on real files."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -77,8 +78,29 @@ def test_same_names_from_two_folders_are_both_kept(
     one, two = wav("one/a.wav", seconds=0.1), wav("two/a.wav", seconds=0.2)
     ran = program("reconstruct", one, two, "--out", tmp_path / "out", "--codec", models.codec)
     assert ran.status == 0, ran.err
-    lengths = [soundfile.info(path).frames for path in (tmp_path / "out").rglob("*.wav")]
-    assert sorted(lengths) == [1600, 3200]
+    assert soundfile.info(tmp_path / "out" / "one" / "a.wav").frames == 1600
+    assert soundfile.info(tmp_path / "out" / "two" / "a.wav").frames == 3200
+    assert len(list((tmp_path / "out").rglob("*.wav"))) == 2
+
+
+def test_ids_with_a_suffix_do_not_double_it(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path
+) -> None:
+    given = [wav("in/a.wav"), wav("in/a.flac"), wav("in/b.wav")]
+    ran = program("reconstruct", *given, "--out", tmp_path / "out", "--codec", models.codec)
+    assert ran.status == 0, ran.err
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["a.flac.wav", "a.wav", "b.wav"]
+
+
+def test_synthesize_takes_each_file_once(
+    program: Program, models: Models, tokens: Path, tmp_path: Path
+) -> None:
+    given = [tokens, tokens / "tokens-00000.parquet", tokens.parent / "." / tokens.name]
+    ran = program("synthesize", *given, "--out", tmp_path / "out", "--codec", models.codec)
+    assert ran.status == 0, ran.err
+    assert "12 sounds synthesized" in ran.out
+    assert len(list((tmp_path / "out").rglob("*.wav"))) == 12
 
 
 def test_a_clip_of_a_manifest(program: Program, models: Models, wav: WavMaker, tmp_path: Path) -> None:
@@ -115,6 +137,24 @@ def test_info_says_what_a_codec_is(program: Program, models: Models) -> None:
     for text in ("16000 Hz", "CC0-1.0", "Noise of our own making.", f"{codec.bitrate / 1000:g} kbit/s"):
         assert text in ran.out
     assert "Many." not in ran.out
+
+
+def test_info_of_a_model_without_its_card(program: Program, models: Models, tmp_path: Path) -> None:
+    shutil.copytree(models.codec, tmp_path / "model")
+    (tmp_path / "model" / "README.md").unlink()
+    ran = program("info", tmp_path / "model")
+    assert ran.status == 0
+    assert load(models.codec).fingerprint in ran.out
+    assert ran.err == ""
+
+
+def test_info_keeps_the_lines_of_a_list(program: Program, models: Models, tmp_path: Path) -> None:
+    shutil.copytree(models.codec, tmp_path / "model")
+    card = "# A toy\n\n## Data\n\nTwo\nkinds:\n\n- noise,\n  loud\n- tones\n1. last\n\nNo [speech].\n"
+    (tmp_path / "model" / "README.md").write_text(card)
+    ran = program("info", tmp_path / "model")
+    wanted = ["Data", "Two kinds:", "- noise, loud", "- tones", "1. last", "No [speech]."]
+    assert ran.out.splitlines()[-6:] == wanted
 
 
 def test_info_says_what_a_prior_is(program: Program, models: Models) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.sounds import WavMaker
-from vqaudio.corpus.manifest import Sound, find_sounds, read_manifest, write_manifest
+from vqaudio.corpus.manifest import Sound, file_names, find_sounds, read_manifest, write_manifest
 from vqaudio.errors import UserError
 
 
@@ -33,6 +33,12 @@ def test_numbers_become_texts_and_nulls_nothing(tmp_path: Path) -> None:
     )
     [sound] = read_manifest(path)
     assert sound == Sound("a", Path("/x/a.wav"), 1.0, None, {"label": "7"})
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"id": "ä", "audio": "/x/a.wav"}\n', encoding="utf-8-sig")
+    assert read_manifest(path) == [Sound("ä", Path("/x/a.wav"))]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +76,8 @@ def test_files_that_are_no_manifest(tmp_path: Path) -> None:
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="not UTF-8"):
         read_manifest(tmp_path / "binary.jsonl")
+    with pytest.raises(UserError, match=r"a folder; give a manifest"):
+        read_manifest(tmp_path)
 
 
 def test_folders_are_searched_to_any_depth(wav: WavMaker, tmp_path: Path) -> None:
@@ -100,6 +108,19 @@ def test_ids_tell_all_inputs_apart(wav: WavMaker, tmp_path: Path) -> None:
     assert sounds[2].id == "b"
 
 
+def test_names_of_files_are_no_whole_paths(
+    wav: WavMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ["sub/x/a.wav", "sub/y/a.wav", "sub/y/a.flac", "sub/x/b.wav"]:
+        wav(name)
+    for folder in (tmp_path, Path()):
+        monkeypatch.chdir(tmp_path)
+        given = [folder / "sub" / "x" / "a.wav", folder / "sub" / "y", folder / "sub" / "x" / "b.wav"]
+        assert file_names(find_sounds(given)) == ["x/a", "a.flac", "y/a", "b"]
+    write_manifest(tmp_path / "m.jsonl", [Sound("sub/x/a.wav", tmp_path / "sub" / "x" / "a.wav")])
+    assert file_names(find_sounds(["m.jsonl"])) == ["sub/x/a.wav"]
+
+
 def test_manifests_and_files_mix(wav: WavMaker, tmp_path: Path) -> None:
     write_manifest(tmp_path / "m.jsonl", [Sound("one", wav("one.wav"), fields={"label": "1"})])
     sounds = find_sounds([wav("two.wav"), tmp_path / "m.jsonl"])
@@ -112,7 +133,10 @@ def test_nothing_to_find(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty: no sound files"):
         find_sounds([tmp_path / "empty"])
-    with pytest.raises(UserError, match=r"nowhere: no such file or folder"):
+    with pytest.raises(UserError, match=r"nowhere: no such file or folder; give sounds"):
         find_sounds([tmp_path / "nowhere"])
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"t.parquet: tokens, not sound; give sounds"):
+        find_sounds([tmp_path / "t.parquet"])
     with pytest.raises(UserError, match="no input"):
         find_sounds([])

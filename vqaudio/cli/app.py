@@ -1,12 +1,20 @@
 """The program `vqaudio`: a verb a file, and one clear line for what the user can mend."""
 
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 
 import typer
 
 from vqaudio.cli import demo, info, reconstruct, sample, synthesize, tokenize, train
-from vqaudio.cli.terminal import complain, show_notices
+from vqaudio.cli.terminal import complain, note, show_notices
 from vqaudio.errors import UserError
+
+INTERRUPTED = 130
+GOING_ON = {
+    "tokenize": "; the same command goes on from here",
+    "train": "; the same command with --resume goes on from the last checkpoint",
+}
 
 app = typer.Typer(
     name="vqaudio",
@@ -35,12 +43,27 @@ def main(args: list[str] | None = None) -> None:
         SystemExit: always. 0 when all is done, 3 when some inputs of many failed, 2 when the user
             has something to mend, 130 after Ctrl-C.
     """
+    words = sys.argv[1:] if args is None else args
     show_notices()
     try:
-        app(args)
+        _refuse_empty(words)
+        app(words)
+    except SystemExit as left:
+        if left.code == INTERRUPTED:
+            note("interrupted" + GOING_ON.get("".join(words[:1]), ""))
+        raise
     except UserError as error:
         complain(str(error))
         sys.exit(2)
     except OSError as error:  # a full disk, a folder without permission: nothing of ours is wrong
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         sys.exit(2)
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Refuse an empty word, which as a path would mean the current folder."""
+    for before, word in pairwise(["", *words]):
+        option, equals, value = word.partition("=") if word.startswith("--") else (before, "=", word)
+        if equals and not value:
+            name = option if option.startswith("-") else "one of the arguments"
+            raise UserError(f"{name}: empty, as an unset shell variable is; give it a value")

@@ -7,6 +7,7 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
+from vqaudio.cli.output import output_folder, refuse_tokens
 from vqaudio.cli.terminal import out as console
 from vqaudio.cli.terminal import progress, say
 
@@ -27,20 +28,21 @@ def demo(
     ] = "speech-16k-prior",
 ) -> None:
     """See and hear the codec and the prior at work on one sound."""
-    with progress() as bar:
+    with progress() as bar, output_folder(out):
         task = bar.add_task("loading")
         from vqaudio.cli.models import load_codec, load_prior
-        from vqaudio.evaluation.demo import SENTENCE, STEPS, run_demo
+        from vqaudio.evaluation.demo import PAGE, SENTENCE, STEPS, run_demo
 
         bar.update(task, total=len(STEPS) + 1)
+        refuse_tokens(out, replaceable=(out / PAGE).exists())
         models = load_codec(codec), load_prior(prior)
 
         def on_step(name: str) -> None:
             bar.update(task, description=name, advance=1)
 
-        found = run_demo(*models, audio or SENTENCE, out, on_step)
+        found = run_demo(*models, audio or SENTENCE, out, on_step, (codec, prior))
         bar.advance(task)
-    table = Table(title=f"{(audio or SENTENCE).name}, {found.seconds:.2f} s", box=SIMPLE)
+    table = Table(title=f"{(audio or SENTENCE).name}, {found.seconds:.2f} s", box=SIMPLE, padding=0)
     for column in found.levels.columns:
         table.add_column(column, justify="right")
     for row in found.levels.rows:

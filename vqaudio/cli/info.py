@@ -1,5 +1,6 @@
 """`vqaudio info`: what a model is."""
 
+import re
 from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from vqaudio.prior.model import Prior
 
 CARD_SECTIONS = ("data", "licence", "license")
+# Within a paragraph or a list item of Markdown: a line end before more of the same text.
+SOFT_BREAK = re.compile(r"(?<=\S)[ \t]*\n[ \t]*(?![\s*+|-]|\d+[.)] )")
 
 
 def info(
@@ -98,15 +101,14 @@ def _count(parameters: int) -> str:
 
 
 def _print_card(path: Path) -> None:
-    """The paragraphs of a card on data and licence, if it has any."""
-    from vqaudio.errors import UserError
-
-    try:
-        card = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise UserError(f"{path}: cannot be read; a model folder holds its card") from None
+    """What a card says on data and licence, if there is one: a line a paragraph or list item."""
+    if not path.is_file():
+        return
+    card = path.read_text(encoding="utf-8", errors="replace")
     for section in card.split("\n## ")[1:]:
         title, _, text = section.partition("\n")
         if title.strip().lower() in CARD_SECTIONS:
-            console.print(f"[bold]{title.strip()}[/bold]: ", end="")
-            console.print(" ".join(text.split()), markup=False, highlight=False)
+            console.print(f"[bold]{title.strip()}[/bold]")
+            for line in SOFT_BREAK.sub(" ", text.strip()).splitlines():
+                if line:
+                    console.print(line, markup=False, highlight=False, soft_wrap=True)

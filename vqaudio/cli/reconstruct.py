@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from vqaudio.cli.output import output_folder
 from vqaudio.cli.terminal import leave_if_failed, progress, say
 from vqaudio.errors import UserError
 
@@ -24,16 +25,14 @@ def reconstruct(
 ) -> None:
     """Hear what a codec makes of sounds: encode and decode them."""
     from vqaudio.cli.models import load_codec
-    from vqaudio.corpus.manifest import find_sounds
+    from vqaudio.corpus.manifest import file_names, find_sounds
     from vqaudio.corpus.resynthesis import encode_sound, sound_paths, synthesize
-    from vqaudio.files import make_folder
 
     sounds = find_sounds(inputs)
-    make_folder(out)
-    paths = sound_paths(out, [sound.id for sound in sounds], [sound.path for sound in sounds])
-    model = load_codec(codec)
+    paths = sound_paths(out, file_names(sounds), [sound.path for sound in sounds])
     failures = []
-    with progress() as bar:
+    with output_folder(out), progress() as bar:
+        model = load_codec(codec)
         task = bar.add_task("reconstructing", total=len(sounds))
         for sound, path in zip(sounds, paths, strict=True):
             try:

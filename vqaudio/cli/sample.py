@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from vqaudio.cli.output import output_folder, refuse_tokens
 from vqaudio.cli.terminal import err, progress, say
-from vqaudio.errors import UserError
 
 
 def sample(
@@ -35,22 +35,20 @@ def sample(
 ) -> None:
     """Write new sound that nobody said, and its tokens."""
     from vqaudio.cli.models import codec_of, load_prior
-    from vqaudio.corpus.ledger import LEDGER_NAME
     from vqaudio.corpus.resynthesis import sound_paths, synthesize
     from vqaudio.corpus.shards import TokenRow, write_shard
-    from vqaudio.files import make_folder
 
-    if (make_folder(out) / LEDGER_NAME).exists():
-        raise UserError(f"{out}: holds the tokens of a corpus; choose another --out")
-    model = load_prior(prior)
-    decoder = codec_of(model.codec.fingerprint, codec, prior)
-    with err.status(f"sampling {n} sounds"):
-        sounds = model.sample(n, seconds, label, seed, temperature, top_k, top_p)
-    fields = {} if label is None else {"label": label}
-    rows = [TokenRow(f"sample-{i:03}", codes, fields) for i, codes in enumerate(sounds)]
-    with progress() as bar:
-        paths = sound_paths(out, [row.id for row in rows])
-        for row, path in bar.track(list(zip(rows, paths, strict=True)), description="decoding"):
-            synthesize(decoder, row.codes, path)
-    write_shard(out / "tokens-00000.parquet", model.codec, rows)
+    with output_folder(out):
+        refuse_tokens(out)
+        model = load_prior(prior)
+        decoder = codec_of(model.codec.fingerprint, codec, prior)
+        with err.status(f"sampling {n} sounds"):
+            sounds = model.sample(n, seconds, label, seed, temperature, top_k, top_p)
+        fields = {} if label is None else {"label": label}
+        rows = [TokenRow(f"sample-{i:03}", codes, fields) for i, codes in enumerate(sounds)]
+        with progress() as bar:
+            paths = sound_paths(out, [row.id for row in rows])
+            for row, path in bar.track(list(zip(rows, paths, strict=True)), description="decoding"):
+                synthesize(decoder, row.codes, path)
+        write_shard(out / "tokens-00000.parquet", model.codec, rows)
     say(f"{n} sounds sampled in {out}")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from vqaudio.cli.output import output_folder
 from vqaudio.cli.terminal import progress, say
 
 
@@ -32,17 +33,14 @@ def synthesize(
 ) -> None:
     """Turn token shards back into sound."""
     from vqaudio.cli.models import codec_of
-    from vqaudio.corpus.resynthesis import sound_paths
+    from vqaudio.corpus.resynthesis import open_tokens, sound_paths
     from vqaudio.corpus.resynthesis import synthesize as synthesize_sound
-    from vqaudio.corpus.shards import TokenCorpus
-    from vqaudio.files import make_folder
 
-    corpora = [TokenCorpus(path) for path in tokens]
-    make_folder(out)
-    models = [codec_of(corpus.codec, codec, corpus.path) for corpus in corpora]
+    corpora = open_tokens(tokens)
     paths = iter(sound_paths(out, [name for corpus in corpora for name in corpus.ids]))
     total = sum(map(len, corpora))
-    with progress() as bar:
+    with output_folder(out), progress() as bar:
+        models = [codec_of(corpus.codec, codec, corpus.path) for corpus in corpora]
         task = bar.add_task("synthesizing", total=total)
         for corpus, model in zip(corpora, models, strict=True):
             for row in corpus:

@@ -46,9 +46,14 @@ def say(line: str) -> None:
     out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def note(line: str) -> None:
+    """Print one line beside the results."""
+    err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def complain(message: str) -> None:
     """Print one line of error."""
-    err.print(f"error: {' '.join(message.splitlines())}", markup=False, highlight=False, soft_wrap=True)
+    note(f"error: {' '.join(message.splitlines())}")
 
 
 def leave_if_failed(failures: Sequence[str], done: int) -> None:

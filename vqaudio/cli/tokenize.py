@@ -5,13 +5,20 @@ from typing import Annotated
 
 import typer
 
+from vqaudio.cli.output import output_folder
 from vqaudio.cli.terminal import leave_if_failed, progress, say
 
 
 def tokenize(
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="INPUT", help="Sound files, folders or manifests.", show_default=False),
+        typer.Argument(
+            metavar="INPUT",
+            help="Sound files, folders or manifests. A sound's id is that of its manifest, or else its "
+            "path below the folder given, without the suffix; where two would be alike, with it; and "
+            "where that is not enough, the path as given.",
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the shards and their ledger.")],
     codec: Annotated[
@@ -23,12 +30,10 @@ def tokenize(
     from vqaudio.corpus.ledger import LEDGER_NAME
     from vqaudio.corpus.manifest import Sound, find_sounds
     from vqaudio.corpus.tokenize import tokenize as tokenize_sounds
-    from vqaudio.files import make_folder
 
     sounds = find_sounds(inputs)
-    make_folder(out)
-    model = load_codec(codec)
-    with progress() as bar:
+    with output_folder(out), progress() as bar:
+        model = load_codec(codec)
         task = bar.add_task("tokenizing", total=len(sounds))
 
         def advance(sound: Sound, reason: str) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vqaudio.files import make_folder
+from vqaudio.cli.output import output_folder
 
 app = typer.Typer(help="Fit a codec to sounds, or a prior to their tokens.", no_args_is_help=True)
 
@@ -34,7 +34,8 @@ def train_codec(
     config = read_recipe(CodecRecipe, recipe, overrides)
     from vqaudio.training.fit_codec import fit_codec
 
-    fit_codec(config, data, make_folder(out), resume)
+    with output_folder(out):
+        fit_codec(config, data, out, resume)
 
 
 @app.command("prior")
@@ -51,4 +52,5 @@ def train_prior(
     config = read_recipe(PriorRecipe, recipe, overrides)
     from vqaudio.training.fit_prior import fit_prior
 
-    fit_prior(config, tokens, make_folder(out), resume)
+    with output_folder(out):
+        fit_prior(config, tokens, out, resume)

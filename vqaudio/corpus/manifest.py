@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from vqaudio.audio import AnyPath
 from vqaudio.errors import UserError
 from vqaudio.files import replacing
 
-MANIFEST_SUFFIX = ".jsonl"
+MANIFEST_SUFFIX, SHARD_SUFFIX = ".jsonl", ".parquet"
 SOUND_SUFFIXES = frozenset(
     [".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav"]
 )
@@ -54,7 +55,7 @@ def read_manifest(path: AnyPath) -> list[Sound]:
     lines: dict[str, int] = {}
     folder = Path(path).parent
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # Windows begins a file with a mark
             for number, line in enumerate(file, start=1):
                 if line.isspace():
                     continue
@@ -65,6 +66,8 @@ def read_manifest(path: AnyPath) -> list[Sound]:
                     )
                 lines[sound.id] = number
                 sounds.append(sound)
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder; give a manifest (.jsonl, a sound a line)") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a manifest") from None
     except UnicodeDecodeError:
@@ -109,8 +112,8 @@ def find_sounds(inputs: Sequence[AnyPath]) -> list[Sound]:
         is listed once.
 
     Raises:
-        UserError: an input is not there, a folder has no sound file, a manifest is bad, or an id
-            of one manifest comes again in another input.
+        UserError: an input is not there or is a token shard, a folder has no sound file, a manifest
+            is bad, or an id of one manifest comes again in another input.
     """
     if not inputs:
         raise UserError("no input; give sound files, folders or manifests")
@@ -125,7 +128,12 @@ def find_sounds(inputs: Sequence[AnyPath]) -> list[Sound]:
             for path in files:
                 found.setdefault(path.resolve(), (path, given))
         elif not given.exists():
-            raise UserError(f"{given}: no such file or folder")
+            raise UserError(f"{given}: no such file or folder; give sounds, folders or a manifest")
+        elif given.suffix.lower() == SHARD_SUFFIX:
+            raise UserError(
+                f"{given}: tokens, not sound; give sounds, folders or a manifest "
+                "(tokens become sound by `vqaudio synthesize`)"
+            )
         elif given.suffix.lower() == MANIFEST_SUFFIX:
             sounds.extend(read_manifest(given))
         else:
@@ -140,6 +148,22 @@ def find_sounds(inputs: Sequence[AnyPath]) -> list[Sound]:
             raise UserError(f"{sound.path}: id {sound.id!r} stands for two inputs; name them apart")
         seen.add(sound.id)
     return sounds
+
+
+def file_names(sounds: Sequence[Sound]) -> list[str]:
+    """What to call the files that are made of sounds: their ids, but no whole paths.
+
+    Where only whole paths told sounds of `find_sounds` apart, it is what is below the folder that
+    these share.
+    """
+    paths = [sound.path for sound in sounds if sound.id == sound.path.as_posix()]
+    alike = Counter(path.name for path in paths)
+    whole = {path.as_posix(): Path(os.path.abspath(path)) for path in paths if alike[path.name] > 1}
+    if not whole:
+        return [sound.id for sound in sounds]
+    shared = Path(os.path.commonpath([path.parent for path in whole.values()]))
+    below = dict(zip(whole, _names([(path, shared) for path in whole.values()]), strict=True))
+    return [below.get(sound.id, sound.id) for sound in sounds]
 
 
 def _files_below(folder: Path) -> list[Path]:

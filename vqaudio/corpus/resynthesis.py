@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
-from vqaudio.audio import AudioWriter, stream_audio
+from vqaudio.audio import AnyPath, AudioWriter, stream_audio
 from vqaudio.codec.model import Codec
 from vqaudio.codes import Codes
 from vqaudio.corpus.manifest import Sound
+from vqaudio.corpus.shards import SHARD_PATTERN, TokenCorpus
 from vqaudio.errors import UserError
 
 
@@ -19,7 +20,8 @@ def sound_paths(out: Path, ids: Sequence[str], inputs: Sequence[Path] = ()) -> l
     Args:
         out: the folder.
         ids: of sounds. Slashes make folders; what no file name should hold becomes `_`; an id
-            that would lead out of the folder is kept inside, and names that meet are numbered.
+            that would lead out of the folder is kept inside, one that ends in `.wav` gets no
+            second one, and names that meet are numbered.
         inputs: files that must stay as they are.
 
     Returns:
@@ -32,7 +34,8 @@ def sound_paths(out: Path, ids: Sequence[str], inputs: Sequence[Path] = ()) -> l
     kept = {path.resolve() for path in inputs}
     paths = []
     for sound_id in ids:
-        parts = [re.sub(r"[^\w.,+=@ -]", "_", part).strip(". ") for part in re.split(r"[/\\]", sound_id)]
+        given = re.split(r"[/\\]", re.sub(r"\.wav$", "", sound_id, flags=re.IGNORECASE))
+        parts = [re.sub(r"[^\w.,+=@ -]", "_", part).strip(". ") for part in given]
         stem = "/".join(part for part in parts if part) or "sound"
         name, number = stem, 1
         while name.casefold() in taken:  # some file systems do not tell A from a
@@ -43,6 +46,33 @@ def sound_paths(out: Path, ids: Sequence[str], inputs: Sequence[Path] = ()) -> l
         if paths[-1].resolve() in kept:
             raise UserError(f"{paths[-1]}: an input, which would be written over; choose another folder")
     return paths
+
+
+def open_tokens(paths: Sequence[AnyPath]) -> list[TokenCorpus]:
+    """Open token folders and files, each file once.
+
+    Args:
+        paths: as `TokenCorpus` takes them.
+
+    Raises:
+        UserError: see `TokenCorpus`; or two rows have the same id.
+    """
+    given = {path.resolve(): path for path in map(Path, paths)}
+    corpora = [
+        TokenCorpus(path)
+        for place, path in given.items()
+        if not (place.parent in given and place.match(SHARD_PATTERN))  # else the folder has it
+    ]
+    owners: dict[str, Path] = {}
+    for corpus in corpora:
+        for name in corpus.ids:
+            if name in owners:
+                raise UserError(
+                    f"{corpus.path}: id {name!r} is also that of a sound of {owners[name]}; "
+                    "give them apart, and an --out to each"
+                )
+            owners[name] = corpus.path
+    return corpora
 
 
 def encode_sound(codec: Codec, sound: Sound) -> Codes:

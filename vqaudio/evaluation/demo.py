@@ -25,6 +25,7 @@ SENTENCE = Path(__file__).parent.parent / "assets" / "sentence.flac"
 LONGEST_SECONDS = 20.0  # of a sound that is given: a page with an hour of it would not open
 SAMPLES, SAMPLE_SECONDS = 3, 3.0
 CODES_SHOWN = 12
+PAGE = "index.html"
 Result = TypeVar("Result")
 STEPS = ("reading", "encoding", "decoding", "sampling", "writing", "drawing")
 
@@ -59,7 +60,12 @@ class Clip:
 
 
 def run_demo(
-    codec: Codec, prior: Prior, sound: AnyPath, out: AnyPath, on_step: Callable[[str], None]
+    codec: Codec,
+    prior: Prior,
+    sound: AnyPath,
+    out: AnyPath,
+    on_step: Callable[[str], None],
+    names: tuple[str, str] = ("", ""),
 ) -> Demo:
     """Tokenize a sound, resynthesize it level by level, sample new sound, and show it all.
 
@@ -69,6 +75,7 @@ def run_demo(
         sound: a file; its first 20 seconds are used.
         out: folder for wav files, tokens, pictures and `index.html`.
         on_step: told of each of `STEPS` as it begins.
+        names: of the codec and the prior, for the page; it has their fingerprints anyway.
 
     Raises:
         UserError: prior and codec do not belong together, the sound cannot be read, or the folder
@@ -98,9 +105,6 @@ def run_demo(
         for number, sample in enumerate(prior.sample(SAMPLES, _sample_seconds(prior)), start=1)
     ]
     on_step("writing")
-    spec = CodecSpec(codec.sample_rate, codec.hops, codec.codebook_sizes, codec.fingerprint)
-    rows = [TokenRow(clip.stem, clip.codes) for clip in (heard[0], *new)]
-    write_shard(out / "tokens-00000.parquet", spec, rows)
     for clip in (*heard, *new):
         write_audio(out / f"{clip.stem}.wav", clip.audio, codec.sample_rate)
     on_step("drawing")
@@ -114,9 +118,17 @@ def run_demo(
         seconds,
         seconds / encode_seconds,
         seconds / decode_seconds,
-        out / "index.html",
+        out / PAGE,
     )
-    write_page(demo.page, "vqaudio demo", _sections(codec, demo, heard, new, out))
+    subject = (
+        f"{Path(sound).name}, by the codec {_model(names[0], codec)} and the prior "
+        f"{_model(names[1], prior)}."
+    )
+    write_page(demo.page, "vqaudio demo", _sections(codec, demo, subject, heard, new, out))
+    # After the page, which tells the demo's own tokens from those of others, even if we are stopped.
+    spec = CodecSpec(codec.sample_rate, codec.hops, codec.codebook_sizes, codec.fingerprint)
+    rows = [TokenRow(clip.stem, clip.codes) for clip in (heard[0], *new)]
+    write_shard(out / "tokens-00000.parquet", spec, rows)
     return demo
 
 
@@ -146,6 +158,7 @@ def level_table(codec: Codec, uses: Sequence[CodebookUse]) -> Table:
     rows: list[Sequence[str | int | float]] = []
     for level, (rate, sizes) in enumerate(zip(codec.frame_rates, codec.codebook_sizes, strict=True)):
         here = [use for use in uses if use.level == level]
+        most = max(min(use.frames, use.size) for use in here)  # a short sound cannot use every code
         rows.append(
             [
                 level,
@@ -153,7 +166,7 @@ def level_table(codec: Codec, uses: Sequence[CodebookUse]) -> Table:
                 " + ".join(map(str, sizes)),
                 round(rate * sum(map(log2, sizes)), 1),
                 here[0].frames,
-                " + ".join(str(use.used) for use in here),
+                " + ".join(str(use.used) for use in here) + f" of at most {most}",
                 " + ".join(f"{use.perplexity:.0f}" for use in here),
             ]
         )
@@ -177,8 +190,12 @@ def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
     return result, time.perf_counter() - start
 
 
+def _model(name: str, model: Codec | Prior) -> str:
+    return f"{name} ({model.fingerprint[:12]})".strip()
+
+
 def _sections(
-    codec: Codec, demo: Demo, heard: Sequence[Clip], new: Sequence[Clip], out: Path
+    codec: Codec, demo: Demo, subject: str, heard: Sequence[Clip], new: Sequence[Clip], out: Path
 ) -> list[Section]:
     def players(clips: Sequence[Clip]) -> list[Player]:
         return [Player(clip.title, out / f"{clip.stem}.wav") for clip in clips]
@@ -196,6 +213,7 @@ def _sections(
         Section(
             "What the codes keep of a sound",
             [
+                subject,
                 f"{demo.seconds:.2f} seconds of sound become integers at {codec.bitrate / 1000:g} "
                 "kbit/s, "
                 f"{original_bits / codec.bitrate:.0f} times fewer bits than 16-bit samples at "
@@ -213,7 +231,9 @@ def _sections(
                 f"at {demo.decode_speed:.0f} times.",
                 Table(["codebook", "its first codes in this sound"], firsts),
                 Picture(
-                    "How often each code came in this sound, commonest first.", out / "codebooks.png"
+                    "How often each code came in this sound, commonest first. A sound uses no more "
+                    "codes of a codebook than it has frames.",
+                    out / "codebooks.png",
                 ),
             ],
         ),
