@@ -59,6 +59,17 @@ def test_a_repeated_tokenize_has_nothing_to_do(
     assert (tmp_path / "tokens" / "tokens-00000.parquet").stat().st_mtime_ns == before
 
 
+def test_tokens_are_the_same_by_any_workers(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path
+) -> None:
+    words = ["tokenize", wav(seconds=3.0), "--codec", models.codec, "--out"]
+    for workers in ("1", "2"):
+        assert program(*words, tmp_path / workers, "--workers", workers).status == 0
+    one, two = (TokenCorpus(tmp_path / workers)[0] for workers in ("1", "2"))
+    assert one.codes == two.codes
+    assert program(*words, tmp_path / "none", "--workers", "0").status == 2
+
+
 def test_reconstruct_is_decode_of_encode(
     program: Program, models: Models, wav: WavMaker, tmp_path: Path
 ) -> None:

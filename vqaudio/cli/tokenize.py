@@ -24,6 +24,10 @@ def tokenize(
     codec: Annotated[
         str, typer.Option(metavar="MODEL", help="A shipped name or a model folder.")
     ] = "speech-16k",
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Windows encoded at once; by default one a core."),
+    ] = None,
 ) -> None:
     """Turn sounds into token shards (Parquet). Called again, it does what is missing."""
     from vqaudio.cli.models import load_codec
@@ -39,7 +43,7 @@ def tokenize(
         def advance(sound: Sound, reason: str) -> None:
             bar.advance(task)
 
-        summary = tokenize_sounds(model, sounds, out, on_done=advance)
+        summary = tokenize_sounds(model, sounds, out, workers, advance)
     there = f" ({summary.skipped} of them before)" if summary.skipped else ""
     say(
         f"{summary.done + summary.skipped} of {len(sounds)} sounds tokenized{there} in {out}: "
