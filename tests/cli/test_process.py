@@ -4,12 +4,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.cli.conftest import Models
 from tests.sounds import WavMaker
 
 VQAUDIO = [sys.executable, "-m", "vqaudio"]
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Children hear Ctrl-C, even where a shell started the tests in the background, deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -58,10 +69,11 @@ def test_interrupted(recipe: Path, tokens: Path, tmp_path: Path) -> None:
     command = [*VQAUDIO, *map(str, words), "--out", str(tmp_path / "out")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        process.stdout.readline()  # what it begins with
         process.stdout.readline()  # the first step is done
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate()
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("interrupted; the same command with --resume")
