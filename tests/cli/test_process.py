@@ -4,23 +4,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.cli.conftest import Models
 from tests.sounds import WavMaker
 
 VQAUDIO = [sys.executable, "-m", "vqaudio"]
-
-
-@pytest.fixture(autouse=True)
-def interruptible() -> Iterator[None]:
-    """Children hear Ctrl-C, even where a shell started the tests in the background, deaf to it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
