@@ -76,8 +76,7 @@ def _prior_table(name: str, prior: "Prior") -> Table:
     table.add_row("sample rate", f"{prior.sample_rate} Hz")
     table.add_row("layers", f"{config.layers} of width {config.width}, {config.heads} heads each")
     table.add_row("vocabulary", f"{prior.layout.vocab_size} tokens")
-    reach = prior.layout.num_samples(prior.layout.complete(config.context - 2)) / prior.sample_rate
-    table.add_row("context", f"{config.context} tokens, {reach:.2f} s")
+    table.add_row("context", f"{config.context} tokens, {prior.longest_seconds:.2f} s")
     table.add_row("labels", ", ".join(prior.labels) or "none")
     table.add_row("parameters", _count(_parameters(prior)))
     table.add_row("codec", prior.codec.fingerprint)

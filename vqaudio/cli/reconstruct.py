@@ -26,7 +26,8 @@ def reconstruct(
     """Hear what a codec makes of sounds: encode and decode them."""
     from vqaudio.cli.models import load_codec
     from vqaudio.corpus.manifest import file_names, find_sounds
-    from vqaudio.corpus.resynthesis import encode_sound, sound_paths, synthesize
+    from vqaudio.corpus.resynthesis import sound_paths, synthesize
+    from vqaudio.corpus.tokenize import encode_sound
 
     sounds = find_sounds(inputs)
     paths = sound_paths(out, file_names(sounds), [sound.path for sound in sounds])

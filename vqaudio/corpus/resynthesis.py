@@ -1,15 +1,12 @@
-"""Sounds through a codec and back into sound files, in constant memory."""
+"""Codes back into sound files, in constant memory."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from vqaudio.audio import AnyPath, AudioWriter, stream_audio
+from vqaudio.audio import AnyPath, AudioWriter
 from vqaudio.codec.model import Codec
 from vqaudio.codes import Codes
-from vqaudio.corpus.manifest import Sound
 from vqaudio.corpus.shards import SHARD_PATTERN, TokenCorpus
 from vqaudio.errors import UserError
 
@@ -73,23 +70,6 @@ def open_tokens(paths: Sequence[AnyPath]) -> list[TokenCorpus]:
                 )
             owners[name] = corpus.path
     return corpora
-
-
-def encode_sound(codec: Codec, sound: Sound) -> Codes:
-    """Codes of a file, in constant memory, or of a clip of one.
-
-    Raises:
-        UserError: the sound cannot be read.
-    """
-    if not sound.start_seconds and sound.duration_seconds is None:
-        return codec.encode(sound.path)
-    clip = stream_audio(
-        sound.path,
-        codec.sample_rate,
-        start_seconds=sound.start_seconds,
-        duration_seconds=sound.duration_seconds,
-    )
-    return codec.encode(torch.cat(list(clip)))
 
 
 def synthesize(codec: Codec, codes: Codes, path: Path, levels: int | None = None) -> None:

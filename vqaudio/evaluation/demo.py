@@ -23,7 +23,7 @@ from vqaudio.prior.model import CodecSpec, Prior
 
 SENTENCE = Path(__file__).parent.parent / "assets" / "sentence.flac"
 LONGEST_SECONDS = 20.0  # of a sound that is given: a page with an hour of it would not open
-SAMPLES, SAMPLE_SECONDS = 3, 3.0
+SAMPLES, SAMPLE_SECONDS = 3, 3.0  # shorter where the prior's context is
 CODES_SHOWN = 12
 PAGE = "index.html"
 Result = TypeVar("Result")
@@ -102,7 +102,9 @@ def run_demo(
     on_step("sampling")
     new = [
         Clip(f"New sound {number}", f"sample-{number}", sample, codec.decode(sample))
-        for number, sample in enumerate(prior.sample(SAMPLES, _sample_seconds(prior)), start=1)
+        for number, sample in enumerate(
+            prior.sample(SAMPLES, min(SAMPLE_SECONDS, prior.longest_seconds)), start=1
+        )
     ]
     on_step("writing")
     for clip in (*heard, *new):
@@ -174,12 +176,6 @@ def level_table(codec: Codec, uses: Sequence[CodebookUse]) -> Table:
         ["level", "frames/s", "codebooks", "bit/s", "frames", "codes used", "perplexity"],
         rows,
     )
-
-
-def _sample_seconds(prior: Prior) -> float:
-    """How long samples are: the prior's context may be shorter than we would like."""
-    tokens = prior.layout.complete(prior.config.context - 2)
-    return min(SAMPLE_SECONDS, prior.layout.num_samples(tokens) / prior.sample_rate)
 
 
 def _timed(work: Callable[[], Result]) -> tuple[Result, float]:

@@ -107,6 +107,11 @@ class Prior(nn.Module):
         return list(self.config.labels)
 
     @property
+    def longest_seconds(self) -> float:
+        """Of a sound that the context holds whole, with its start and end."""
+        return self.layout.num_samples(self.layout.complete(self.config.context - 2)) / self.sample_rate
+
+    @property
     def device(self) -> torch.device:
         """Where its weights are."""
         return self.to_logits.weight.device

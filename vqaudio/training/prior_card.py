@@ -35,7 +35,6 @@ def prior_card(
             f"{results['bits_per_second']:.0f} bits a second of sound.",
         ]
     labels = ", ".join(shape.labels) or "none"
-    longest = prior.layout.num_samples(prior.layout.complete(shape.context - 2)) / codec.sample_rate
     return "\n".join(
         [
             "# A vqaudio prior",
@@ -48,7 +47,7 @@ def prior_card(
             "|---|---|---|",
             *rows,
             "",
-            f"Labels: {labels}. Samples of up to {longest:.1f} s.",
+            f"Labels: {labels}. Samples of up to {prior.longest_seconds:.1f} s.",
             "",
             "## Data",
             "",
