@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from pesq import NoUtterancesError, pesq
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -19,7 +18,7 @@ from torch import Tensor
 import vqaudio
 from vqaudio.audio import mono, read_audio
 from vqaudio.corpus.manifest import find_sounds
-from vqaudio.evaluation.metrics import average, codebook_use, mel_distance, stoi
+from vqaudio.evaluation.metrics import average, codebook_use, mel_distance, pesq, stoi
 
 Measure = Callable[[Tensor, Tensor], float | None]
 
@@ -39,8 +38,8 @@ def main() -> None:
         "mel distance": lambda a, b: mel_distance(a, b, rate),
     }
     if rate == 16000:
-        measures["PESQ-WB"] = lambda a, b: _pesq(a, b, rate, "wb")
-        measures["PESQ-NB"] = lambda a, b: _pesq(a, b, rate, "nb")
+        measures["PESQ-WB"] = lambda a, b: pesq(a, b, rate, "wb")
+        measures["PESQ-NB"] = lambda a, b: pesq(a, b, rate, "nb")
     quality = Table("folder", "levels", "files", *measures)
     use = Table("folder", "codebook", "codes in use", "perplexity")
     for folder in args.folders:
@@ -64,13 +63,6 @@ def _read(path: Path, rate: int) -> Tensor:
 def _cell(measure: Measure, sounds: Sequence[Tensor], made: Sequence[Tensor]) -> str:
     result = average(measure(sound, other[0]) for sound, other in zip(sounds, made, strict=True))
     return f"{result.mean:.3f}" + (f" ({result.failed} failed)" if result.failed else "")
-
-
-def _pesq(reference: Tensor, degraded: Tensor, rate: int, mode: str) -> float | None:
-    try:
-        return float(pesq(rate, reference.numpy(), degraded.numpy(), mode))
-    except NoUtterancesError:
-        return None
 
 
 if __name__ == "__main__":

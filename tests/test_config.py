@@ -124,7 +124,7 @@ def test_bad_overrides_are_named(tmp_path: Path, overrides: list[str], named: st
         ({"optimization": {**OPTIMIZATION, "steps": "ten"}}, "optimization.steps: "),
         ({"optimization": {**OPTIMIZATION, "steps": True}}, "optimization.steps: "),
         ({"data": {"crop_seconds": -1}}, "data.crop_seconds: "),
-        ({"level_dropout": 1.5}, "level_dropout: "),
+        ({"codec": changed("levels", 1, "dropout", to=1.5)}, "codec.levels.1.dropout: "),
         ({"run": {"precision": "16"}}, "run.precision: "),
         ({"codec": changed("sample_rate", to=0)}, "codec.sample_rate: "),
         ({"codec": changed("front", "kind", to="fourier")}, "codec.front"),

@@ -161,7 +161,12 @@ def test_public_names_are_there_without_torchaudio_and_librosa() -> None:
         _ = vqaudio.nothing_such
 
 
-NAMES = {"yaml": "pyyaml", "PIL": "pillow", "lightning_fabric": "lightning-fabric"}
+NAMES = {
+    "yaml": "pyyaml",
+    "PIL": "pillow",
+    "lightning_fabric": "lightning-fabric",
+    "vector_quantize_pytorch": "vector-quantize-pytorch",
+}
 
 
 def test_everything_imported_is_declared() -> None:

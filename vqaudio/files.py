@@ -27,6 +27,16 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file that appears whole.
+
+    Raises:
+        UserError: see `replacing`.
+    """
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a file under a temporary name in its folder; it takes its name when all went well.

@@ -23,10 +23,10 @@ from vqaudio.corpus.shards import TokenCorpus
 from vqaudio.errors import UserError
 from vqaudio.evaluation.metrics import codebook_use, entropy_bits_per_second
 from vqaudio.evaluation.plots import save_codebook_use, save_spectrograms
-from vqaudio.evaluation.recognizer import Recognizer, train_recognizer
+from vqaudio.evaluation.recognizer import recognizer_of
 from vqaudio.evaluation.report import Picture, Player, Section, Table, write_page
 from vqaudio.evaluation.words import Hearing, fit, hearing, resynthesis
-from vqaudio.files import make_folder, replacing
+from vqaudio.files import make_folder, write_text
 
 RATE = 8000
 STEPS = 700  # of the recognizer
@@ -35,17 +35,6 @@ STEPS = 700  # of the recognizer
 def read_words(sounds: list[Sound]) -> list[Tensor]:
     """The samples `[T]` of each sound."""
     return [mono(read_audio(sound.path, RATE)[0])[0] for sound in sounds]
-
-
-def digit_recognizer(folder: Path, words: list[Tensor], labels: list[str]) -> Recognizer:
-    """The recognizer of an earlier evaluation of this run, or a new one."""
-    if (folder / "recognizer.json").exists():
-        return Recognizer.load(folder)
-    with Progress(disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("recognizer", total=STEPS)
-        model = train_recognizer(words, labels, RATE, STEPS, on_step=lambda *_: bar.advance(task))
-    model.save(folder)
-    return model
 
 
 class Samples:
@@ -79,7 +68,11 @@ def evaluate(run: Path) -> dict[str, Any]:
     train, test = ([s for s in sounds if s.fields["split"] == name] for name in ("train", "test"))
     words = {"train": read_words(train), "test": read_words(test)}
     truth = {"train": [s.fields["label"] for s in train], "test": [s.fields["label"] for s in test]}
-    recognizer = digit_recognizer(out, words["train"], truth["train"])
+    with Progress(disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("recognizer", total=STEPS)
+        recognizer = recognizer_of(
+            out, words["train"], truth["train"], RATE, STEPS, lambda *_: bar.advance(task)
+        )
     training = recognizer.recognize(words["train"], RATE)
 
     rows = {row.id: row.codes for row in TokenCorpus(run / "tokens")}
@@ -131,9 +124,9 @@ def evaluate(run: Path) -> dict[str, Any]:
     save_spectrograms(out / "resynthesis.png", pairs, RATE, columns=len(shown))
     save_spectrograms(out / "samples.png", grid, RATE, columns=10)
     save_codebook_use(out / "codebooks.png", uses)
-    write(out / "results.json", json.dumps(results, indent=1, allow_nan=False))
+    write_text(out / "results.json", json.dumps(results, indent=1, allow_nan=False))
     tables = make_tables(results)
-    write(out / "results.md", "\n\n".join(markdown(table) for table in tables) + "\n")
+    write_text(out / "results.md", "\n\n".join(table.markdown() for table in tables) + "\n")
     page = [
         Section("Results on the test split", tables),
         Section("Use of the codebooks", [Picture("On the test split", out / "codebooks.png")]),
@@ -187,18 +180,6 @@ def make_tables(results: dict[str, Any]) -> list[Table]:
         Table(["codec and prior", "test split"], figures),
         Table(["level", "codebook", "codes", "frames", "used", "perplexity"], books),
     ]
-
-
-def markdown(table: Table) -> str:
-    """A table in Markdown."""
-    lines = [table.columns, ["---"] * len(table.columns), *table.rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a text file that appears whole."""
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

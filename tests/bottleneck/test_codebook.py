@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vqaudio.bottleneck.codebook import Codebook
+from vqaudio.bottleneck.codebook import AverageCodebook
 
 
 def clusters(count: int, dim: int, samples: int, spread: float = 0.05) -> tuple[Tensor, Tensor]:
@@ -15,12 +15,12 @@ def clusters(count: int, dim: int, samples: int, spread: float = 0.05) -> tuple[
     return centres, centres[chosen] + spread * torch.randn(samples, dim, generator=generator)
 
 
-def error(codebook: Codebook, x: Tensor) -> float:
+def error(codebook: AverageCodebook, x: Tensor) -> float:
     return float((x - codebook.lookup(codebook.assign(x))).square().mean())
 
 
-def started(size: int, dim: int, samples: Tensor, batch: int, decay: float = 0.99) -> Codebook:
-    codebook = Codebook(size, dim, decay)
+def started(size: int, dim: int, samples: Tensor, batch: int, decay: float = 0.99) -> AverageCodebook:
+    codebook = AverageCodebook(size, dim, decay)
     codebook.start(samples, batch, torch.Generator().manual_seed(1))
     return codebook
 
@@ -50,7 +50,7 @@ def test_error_does_not_jump_in_the_step_after_the_start() -> None:
 
 
 def test_the_centroid_is_the_decayed_mean_of_what_was_assigned() -> None:
-    codebook = Codebook(1, 2, decay=0.9)
+    codebook = AverageCodebook(1, 2, decay=0.9)
     codebook.start(torch.tensor([[1.0, 0.0]]), 1, torch.Generator().manual_seed(0))
     for x in ([[3.0, 1.0], [5.0, 1.0]], [[7.0, 2.0]]):
         batch = torch.tensor(x)
@@ -82,7 +82,7 @@ def test_drifting_inputs_leave_no_code_dead() -> None:
     generator = torch.Generator().manual_seed(3)
     centres = torch.randn(128, 16, generator=generator)
     drift = 0.002 * torch.randn(16, generator=generator)
-    codebook = Codebook(128, 16, 0.99)
+    codebook = AverageCodebook(128, 16, 0.99)
     for step in range(600):
         x = centres[torch.randint(128, (512,), generator=generator)] + step * drift
         x = x + 0.3 * torch.randn(512, 16, generator=generator)

@@ -1,18 +1,27 @@
-"""Ranks that see different sounds hold the same codebooks."""
+"""Ranks that see different sounds hold the same codebooks, and learn what one would of all of them."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
+
+from tests.bottleneck.together import ALIKE, EQUAL, STEPS, few_steps
+
+ROOT = Path(__file__).parents[2]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 RANK = """
 import os, sys
 import torch, torch.distributed as dist
 from safetensors.torch import save_file
-from vqaudio.bottleneck.residual import REVIVAL_INTERVAL, ResidualQuantizer
+from vqaudio.bottleneck.residual import ResidualQuantizer
+from vqaudio.bottleneck.tended import REVIVAL_INTERVAL
 
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
@@ -38,9 +47,8 @@ save_file({**state, "started_with": started, "revived": torch.tensor([dead])}, f
 def test_two_ranks_hold_equal_codebooks_through_start_updates_and_revival(tmp_path: Path) -> None:
     script = tmp_path / "rank.py"
     script.write_text(RANK, encoding="utf-8")
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*run, str(script), str(tmp_path)], check=True, env=environment, timeout=120)
+    run = [*TORCHRUN, str(script), str(tmp_path)]
+    subprocess.run(run, check=True, env=ENVIRONMENT, timeout=120)
     one, other = load_file(tmp_path / "0"), load_file(tmp_path / "1")
     assert one.keys() == other.keys()
     for name in one:
@@ -48,3 +56,32 @@ def test_two_ranks_hold_equal_codebooks_through_start_updates_and_revival(tmp_pa
     assert one["revived"] > 0
     # 40 vectors a step on each rank: what the counts settle at is the batch of all of them
     assert abs(one["started_with"].item() - 80) < 1
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two ranks wrote of their runs."""
+    out = tmp_path_factory.mktemp("ranks")
+    run = [*TORCHRUN, "-m", "tests.bottleneck.together", str(out)]
+    subprocess.run(run, check=True, env=ENVIRONMENT, cwd=ROOT, timeout=300)
+    return out
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_ranks_are_equal_after_every_step_whatever_the_size_of_their_batches(
+    of_two: Path, name: str
+) -> None:
+    found = [json.loads((of_two / f"{name}.{rank}.json").read_text()) for rank in (0, 1)]
+    assert found[0] == found[1]
+    assert found[0]["unequal"] == [], f"of {STEPS} steps"
+    assert found[0]["revived"] > 0
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_two_ranks_with_half_a_batch_each_learn_what_one_learns_of_all(of_two: Path, name: str) -> None:
+    one, two = few_steps(name, 0), load_file(of_two / f"{name}.0.safetensors")
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        torch.testing.assert_close(value, two[key], atol=1e-5, rtol=1e-4, msg=lambda m, k=key: f"{k}: {m}")
+    assert one["losses"].isfinite().all()
+    assert one["losses"].std() > 0

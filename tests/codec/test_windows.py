@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.models import FRONTS, HEADS, coloured_noise, tiny_codec
-from vqaudio.codec import model, windows
+from vqaudio.codec import passes, windows
 from vqaudio.codec.layers import Context
 from vqaudio.codec.model import Codec
 
@@ -61,7 +61,7 @@ def test_short_windows_give_what_long_windows_give(
     sound = codec.decode(codes)
     assert sound.std() > 1e-4
     for length in (4, 7):
-        monkeypatch.setattr(model, "ladder", lambda _, length=length: [length])
+        monkeypatch.setattr(passes, "ladder", lambda _, length=length: [length])
         assert codec.encode(audio) == codes
         torch.testing.assert_close(codec.decode(codes), sound, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(
@@ -117,11 +117,10 @@ def test_threads_are_as_before_afterwards(codec: Codec) -> None:
 
 
 MEMORY = """
-import resource, sys, threading
+import resource, sys
 import torch
 from tests.models import tiny_codec
-from vqaudio.codec.windows import cut
-import vqaudio.codec.model as model
+import vqaudio.codec.inputs as inputs
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -131,7 +130,7 @@ codec = tiny_codec(steps=2)
 def blocks(path, rate):
     for _ in range(seconds * rate // 8000):
         yield torch.randn(8000) * 0.1
-model.stream_audio = blocks
+inputs.stream_audio = blocks
 codes = codec.encode("stream", workers=2)
 for block in codec.decode_blocks(codes, workers=2):
     pass

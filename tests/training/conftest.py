@@ -23,17 +23,17 @@ TINY = {
                 "channels": 16,
                 "encoder_units": 1,
                 "decoder_units": 1,
+                "dropout": 0.3,
                 "bottleneck": {"kind": "residual", "codebook_size": 16, "quantizers": 2, "dim": 4},
             },
         ],
         "head": {"kind": "istft", "hop": 32, "n_fft": 128, "channels": 16, "units": 1},
     },
     "data": {"crop_seconds": 0.25, "crops": 3, "perturbation": {"share": 0.5}},
-    "losses": {"fft_sizes": [64, 256]},
     "optimization": {"steps": 16, "learning_rate": 0.002, "warmup_steps": 3, "weight_ema": 0.9},
     "run": {"log_every": 1, "validate_every": 8, "checkpoint_every": 4, "validation_sounds": 1},
     "warm_start_steps": 6,
-    "level_dropout": 0.3,
+    "losses": {"fft_sizes": [64, 256], "coarse": 0.2},
 }
 
 

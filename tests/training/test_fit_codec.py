@@ -191,8 +191,9 @@ def test_a_test_row_is_never_trained_on(recipe: CodecRecipe, manifest: Path, tmp
 
 def test_share_of_sounds_is_decoded_from_fewer_levels():
     torch.manual_seed(0)
-    kept = draw_levels(4000, 3, 0.3)
+    kept = draw_levels(4000, [0.0, 0.2, 0.5])
     shares = [(kept == levels).float().mean().item() for levels in (1, 2, 3)]
-    assert shares == pytest.approx([0.15, 0.15, 0.7], abs=0.03)
-    assert (draw_levels(100, 1, 0.3) == 1).all()
-    assert (draw_levels(100, 2, 0.0) == 2).all()
+    assert shares == pytest.approx([0.2, 0.8 * 0.5, 0.8 * 0.5], abs=0.03)
+    assert (draw_levels(100, [0.0]) == 1).all()
+    assert (draw_levels(100, [0.0, 0.0]) == 2).all()
+    assert (draw_levels(100, [0.0, 1.0, 0.0]) == 1).all()  # nothing is decoded above a missing level

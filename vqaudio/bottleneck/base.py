@@ -11,35 +11,54 @@ class Bottlenecked:
     """What a bottleneck gives in training.
 
     Args:
-        features: `[B, D, F]`, to be passed on; gradients flow straight through to the input.
+        features: `[B, D, F]`, to be passed on.
         codes: int64 `[B, Q, F]`; None where nothing was quantized.
-        losses: scalars by name, to be weighted by the recipe.
+        losses: scalars by name, to be weighted by the recipe; `kl` carries its own weight.
+        health: scalars by name that only the log wants.
     """
 
     features: Tensor
     codes: Tensor | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
+    health: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Bottleneck(nn.Module, ABC):
-    """Continuous features `[B, D, F]` to integers `[B, Q, F]` and back."""
+    """Features `[B, inputs, F]` to what a level says, `[B, dim, F]`, mostly by way of integers.
+
+    Attributes:
+        codebook_sizes: codes of each of its `Q` quantizers; none where the bottleneck is continuous.
+        dim: of the features that it passes on, `D`.
+        inputs: of the features that it reads; `dim` unless the kind says otherwise.
+    """
 
     codebook_sizes: list[int]
     dim: int
+    inputs: int
 
     @abstractmethod
-    def forward(self, x: Tensor, quantize: bool = True) -> Bottlenecked:
-        """Quantize and learn; with `quantize=False` only watch, for the warm start."""
+    def forward(self, x: Tensor, quantize: bool = True, kept: Tensor | None = None) -> Bottlenecked:
+        """Quantize, and learn when in training mode.
+
+        Args:
+            x: `[B, inputs, F]`; computed on in fp32 whatever the autocast.
+            quantize: False passes features on as near to unquantized as the kind allows and only
+                watches them, for the warm start.
+            kept: int `[B]`, how many of the quantizers each sound is given; None leaves it to the
+                kind's own dropout. Kinds of one quantizer take no notice.
+        """
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
-        """`[B, D, F]` to int64 `[B, Q, F]`."""
+        """`[B, inputs, F]` to int64 `[B, Q, F]`; a continuous kind gives float `[B, D, F]`."""
 
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:
-        """int64 `[B, Q, F]`, or fewer quantizers, to `[B, D, F]`."""
+        """What `encode` gave, or the first few of its Q, to `[B, D, F]`."""
 
 
-def straight_through(x: Tensor, quantized: Tensor) -> Tensor:
-    """`quantized` going forward, the gradient of `x` going back (Bengio 2013, arXiv 1308.3432)."""
-    return x + (quantized - x).detach()
+def distortion(x: Tensor, quantized: Tensor) -> Tensor:
+    """Share of the variance of features `[B, D, F]` that quantizing took away, for the log."""
+    x, quantized = x.detach(), quantized.detach()
+    centred = x - x.mean(dim=(0, 2), keepdim=True)
+    return (x - quantized).square().mean() / centred.square().mean().clamp(min=1e-12)

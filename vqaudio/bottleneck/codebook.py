@@ -1,104 +1,180 @@
-"""One codebook kept by exponential moving averages, whose codes cannot die."""
+"""Codebooks whose codes cannot die: by averages, by gradient, or fixed under a linear map."""
+
+from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqaudio.bottleneck.kmeans import draw, kmeans, totals
+from vqaudio.bottleneck.nearest import nearest
 from vqaudio.bottleneck.ranks import sum_over_ranks
 
+CodebookName = Literal["average", "learned", "linear"]
+DEAD = 0.2  # of the mean count: a code that is used less is given another place
+REVIVED = 0.5  # of the mean count: what it then starts with, some hundred steps to prove itself
 
-class Codebook(nn.Module):
-    """`K` vectors, each following the mean of what is assigned to it.
 
-    Van den Oord et al. 2017, arXiv 1711.00937, appendix A.1. The state is, per code, the decayed sum
-    of its vectors and their decayed count. The centroid is their quotient and is stored nowhere
-    else, so that whatever sets a code sets both and no later update can undo it. All of it is fp32,
-    whatever the autocast.
+class Codebook(nn.Module, ABC):
+    """`K` vectors, and how often each was chosen of late. All of it is fp32, whatever the autocast.
+
+    Whatever sets a code sets all the state that makes it, so that no later update can undo it.
 
     Args:
         size: codes, `K`.
         dim: of each vector, `D`.
         decay: of the averages, a step.
+        cosine: whether vectors have unit length, so that the nearest is that of least angle.
     """
 
-    sums: Tensor
     counts: Tensor
 
-    def __init__(self, size: int, dim: int, decay: float) -> None:
+    def __init__(self, size: int, dim: int, decay: float, cosine: bool = False) -> None:
         super().__init__()
-        self.size, self.dim, self.decay = size, dim, decay
-        self.register_buffer("sums", torch.zeros(size, dim))
+        self.size, self.dim, self.decay, self.cosine = size, dim, decay, cosine
         self.register_buffer("counts", torch.zeros(size))
 
     @property
     def centroids(self) -> Tensor:
-        """`[K, D]`."""
-        return self.sums / self.counts.clamp(min=1e-8).unsqueeze(1)
+        """`[K, D]`; a gradient flows into what is learned by it."""
+        return F.normalize(self.vectors(), dim=1) if self.cosine else self.vectors()
+
+    @abstractmethod
+    def vectors(self) -> Tensor:
+        """`[K, D]`, of any length."""
+
+    @abstractmethod
+    def place(self, codes: Tensor, vectors: Tensor, counts: Tensor) -> None:
+        """Put the codes `[N]` at `[N, D]`, as if each had been chosen `[N]` times of late."""
 
     def assign(self, x: Tensor) -> Tensor:
         """Index of the nearest centroid of each of `[N, D]`: int64 `[N]`."""
-        centroids = self.centroids
-        # |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2), and |x|^2 is the same for every c
-        half_norms = centroids.square().sum(1).mul_(0.5)
-        return torch.addmm(half_norms, x, centroids.T, beta=-1).argmax(1)
+        return nearest(x, self.centroids)
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Centroids of int64 codes `[...]`: `[..., D]`."""
         return self.centroids[codes]
 
     @torch.no_grad()
-    def start(self, samples: Tensor, batch: int, generator: torch.Generator, rounds: int = 10) -> None:
+    def start(self, samples: Tensor, batch: int, generator: torch.Generator) -> None:
         """Set the codes by k-means on `[N, D]`, each with the count of its cluster.
 
         Counts are scaled to what the averages settle at with `batch` vectors a step, so that the
         first updates neither drown the start nor are drowned by it.
         """
-        self._set(
-            torch.arange(self.size, device=samples.device), _draw(samples, self.size, generator), 1.0
-        )
-        for _ in range(rounds):
-            sums, counts = self._totals(samples, self.assign(samples))
-            self.sums.copy_(sums)
-            self.counts.copy_(counts)
-            empty = (counts == 0).nonzero().squeeze(1)
-            if len(empty):
-                self._set(empty, _draw(samples, len(empty), generator), 1.0)
-        self.sums.mul_(batch / len(samples))
-        self.counts.mul_(batch / len(samples))
+        sums, counts = kmeans(samples, self.size, generator)
+        everything = torch.arange(self.size, device=samples.device)
+        self.place(everything, sums / counts.unsqueeze(1), counts * (batch / len(samples)))
 
     @torch.no_grad()
     def update(self, x: Tensor, codes: Tensor) -> None:
-        """Let the codes follow the vectors `[N, D]` assigned to them, over all ranks together."""
-        sums, counts = self._totals(x, codes)
+        """Follow the vectors `[N, D]` and the codes chosen for them, over all ranks together."""
+        sums, counts = totals(x, codes, self.size)
         sum_over_ranks(sums, counts)
-        self.sums.lerp_(sums, 1 - self.decay)
         self.counts.lerp_(counts, 1 - self.decay)
+        self.follow(sums)
+
+    def follow(self, sums: Tensor) -> None:
+        """Move towards vectors whose sums a code are `[K, D]`; codes learned by gradient do not."""
 
     @torch.no_grad()
-    def revive(self, samples: Tensor, generator: torch.Generator, threshold: float = 0.2) -> int:
-        """Give codes that fell below `threshold` of the mean count a vector of `samples` `[N, D]`.
-
-        A revived code starts at half the mean count, so that it has some hundred steps to prove
-        itself before it is judged again.
+    def revive(self, samples: Tensor, generator: torch.Generator) -> int:
+        """Give codes that are hardly chosen a vector each of `samples` `[N, D]`.
 
         Returns:
             How many codes were replaced.
         """
         mean = float(self.counts.mean())
-        dead = (self.counts < threshold * mean).nonzero().squeeze(1)
+        dead = (self.counts < DEAD * mean).nonzero().squeeze(1)
         if len(dead):
-            self._set(dead, _draw(samples, len(dead), generator), 0.5 * mean)
+            counts = self.counts.new_full(dead.shape, REVIVED * mean)
+            self.place(dead, draw(samples, len(dead), generator), counts)
         return len(dead)
 
-    def _set(self, codes: Tensor, vectors: Tensor, count: float) -> None:
-        self.sums[codes] = vectors * count
-        self.counts[codes] = count
 
-    def _totals(self, x: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        sums = torch.zeros_like(self.sums).index_add_(0, codes, x)
-        return sums, torch.bincount(codes, minlength=self.size).to(self.counts.dtype)
+class AverageCodebook(Codebook):
+    """Each code follows the mean of what is assigned to it.
+
+    Van den Oord et al. 2017, arXiv 1711.00937, appendix A.1, equations 6 to 8. The state is, per
+    code, the decayed sum of its vectors and their decayed count; the centroid is their quotient and
+    is stored nowhere else.
+    """
+
+    sums: Tensor
+
+    def __init__(self, size: int, dim: int, decay: float, cosine: bool = False) -> None:
+        super().__init__(size, dim, decay, cosine)
+        self.register_buffer("sums", torch.zeros(size, dim))
+
+    def vectors(self) -> Tensor:
+        """`[K, D]`."""
+        return self.sums / self.counts.clamp(min=1e-8).unsqueeze(1)
+
+    def place(self, codes: Tensor, vectors: Tensor, counts: Tensor) -> None:
+        """Set sums and counts."""
+        self.sums[codes], self.counts[codes] = vectors * counts.unsqueeze(1), counts
+
+    def follow(self, sums: Tensor) -> None:
+        """Let the sums decay towards those of this step."""
+        self.sums.lerp_(sums, 1 - self.decay)
 
 
-def _draw(samples: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """`count` rows of `samples`, all different as long as there are enough."""
-    order = torch.randperm(len(samples), generator=generator).to(samples.device)
-    return samples[order.repeat(-(-count // len(samples)))[:count]]
+class LearnedCodebook(Codebook):
+    """Each code is a weight (van den Oord et al. 2017, arXiv 1711.00937, equation 3, second term)."""
+
+    def __init__(self, size: int, dim: int, decay: float, cosine: bool = False) -> None:
+        super().__init__(size, dim, decay, cosine)
+        self.weight = nn.Parameter(torch.zeros(size, dim))
+
+    def vectors(self) -> Tensor:
+        """`[K, D]`."""
+        return self.weight
+
+    def place(self, codes: Tensor, vectors: Tensor, counts: Tensor) -> None:
+        """Set weights and counts."""
+        self.weight[codes], self.counts[codes] = vectors, counts
+
+
+class LinearCodebook(Codebook):
+    """Fixed vectors under one learned linear map, so that every step moves all codes.
+
+    SimVQ (Zhu et al. 2024, arXiv 2411.02038, equation 5). The fixed vectors are drawn from a normal
+    distribution, and the map starts as the one that gives them mean and covariance of the data.
+    Only a code that is hardly chosen has its fixed vector replaced.
+    """
+
+    basis: Tensor
+
+    def __init__(self, size: int, dim: int, decay: float, cosine: bool = False) -> None:
+        super().__init__(size, dim, decay, cosine)
+        self.register_buffer("basis", torch.zeros(size, dim))
+        self.map = nn.Linear(dim, dim)
+
+    def vectors(self) -> Tensor:
+        """`[K, D]`."""
+        with torch.autocast(self.basis.device.type, enabled=False):
+            return self.map(self.basis)
+
+    def place(self, codes: Tensor, vectors: Tensor, counts: Tensor) -> None:
+        """Set the fixed vectors to what the map makes into `vectors`, and the counts."""
+        inverse = torch.linalg.pinv(self.map.weight)
+        self.basis[codes], self.counts[codes] = (vectors - self.map.bias) @ inverse.T, counts
+
+    @torch.no_grad()
+    def start(self, samples: Tensor, batch: int, generator: torch.Generator) -> None:
+        """Draw the fixed vectors, and set the map to give them mean and covariance of `[N, D]`."""
+        drawn = torch.randn(self.size, self.dim, generator=generator)
+        self.basis.copy_(drawn)
+        self.counts.fill_(batch / self.size)
+        covariance = torch.cov(samples.T, correction=0).reshape(self.dim, self.dim)
+        values, axes = torch.linalg.eigh(covariance)
+        self.map.weight.copy_(axes * values.clamp(min=1e-8).sqrt() @ axes.T)
+        self.map.bias.copy_(samples.mean(dim=0))
+
+
+CODEBOOKS: dict[CodebookName, type[Codebook]] = {
+    "average": AverageCodebook,
+    "learned": LearnedCodebook,
+    "linear": LinearCodebook,
+}

@@ -5,9 +5,12 @@ from torch import Tensor, nn
 
 from vqaudio.bottleneck.ranks import gather_from_ranks
 
+PER_CODE = 8  # vectors kept a code
+LARGEST = 1 << 16  # and no more than these, unless there are more codes
+
 
 class Recent(nn.Module):
-    """A ring of the last `capacity` vectors of `D` dimensions, the same on all ranks.
+    """A ring of the last vectors of `D` dimensions, eight for each of `codes`, the same on all ranks.
 
     One batch holds too few frames of a coarse level to set a codebook from (a batch of 15 s at
     12.5 Hz is 187 of them), so they are gathered over many steps. Its buffers are training state.
@@ -17,16 +20,17 @@ class Recent(nn.Module):
     vectors: Tensor
     pushed: Tensor
 
-    def __init__(self, capacity: int, dim: int) -> None:
+    def __init__(self, codes: int, dim: int) -> None:
         super().__init__()
-        self.capacity = capacity
-        self.register_buffer("vectors", torch.zeros(capacity, dim))
+        self.capacity = max(codes, min(PER_CODE * codes, LARGEST))
+        self.register_buffer("vectors", torch.zeros(self.capacity, dim))
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
     def push(self, x: Tensor) -> None:
-        """Keep the vectors `[N, D]` of this step, from every rank."""
-        x = gather_from_ranks(x)[-self.capacity :]
+        """Keep the vectors `[N, D]` of this step, from every rank; none whose length is no number."""
+        x = gather_from_ranks(x)
+        x = x[x.square().sum(1).isfinite()][-self.capacity :]
         places = (self.pushed + torch.arange(len(x), device=x.device)) % self.capacity
         self.vectors[places] = x.to(self.vectors.dtype)
         self.pushed += len(x)

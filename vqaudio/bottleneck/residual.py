@@ -4,24 +4,22 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from vqaudio.bottleneck.base import Bottleneck, Bottlenecked, straight_through
-from vqaudio.bottleneck.codebook import Codebook
-from vqaudio.bottleneck.ranks import world_size
-from vqaudio.bottleneck.recent import Recent
-
-REVIVAL_INTERVAL = 10  # steps from one look for dead codes to the next
-RECENT_PER_CODE = 8  # vectors kept a code, to start and revive codebooks from
+from vqaudio.bottleneck.base import Bottlenecked, distortion
+from vqaudio.bottleneck.codebook import CODEBOOKS, Codebook, CodebookName
+from vqaudio.bottleneck.gradients import ESTIMATORS, GradientName
+from vqaudio.bottleneck.tended import TendedBottleneck
 
 
-class ResidualQuantizer(Bottleneck):
+class ResidualQuantizer(TendedBottleneck):
     """Residual vector quantization (SoundStream: Zeghidour et al. 2021, arXiv 2107.03312, algorithm 1).
 
-    Codebooks are started by k-means on the vectors of the last steps when quantization first
-    begins. The gradient goes straight through once, around the whole stack, so that the commitment
-    of every stage reaches the encoder.
+    Codebooks are started from the vectors of the last steps when quantization first begins. The
+    gradient passes once, around the whole stack, so that the commitment of every stage reaches the
+    encoder.
 
     Args:
         codebook_size: codes a quantizer, `K`.
@@ -30,41 +28,43 @@ class ResidualQuantizer(Bottleneck):
         decay: of the codebooks' averages, a step.
         dropout: share of the sounds of a batch that are quantized by only 1 to Q stages (the
             number drawn evenly), so that codes can be cut to a lower bitrate.
+        codebook: by averages, by gradient, or fixed under a learned map.
+        gradient: the estimator of what reaches the input.
+        cosine: bring vectors and codes to unit length first; what is left over after one stage
+            has none, so this is for one quantizer.
     """
 
-    started: Tensor
-    steps: Tensor
-
     def __init__(
-        self, codebook_size: int, quantizers: int, dim: int, decay: float = 0.99, dropout: float = 0.0
+        self,
+        codebook_size: int,
+        quantizers: int,
+        dim: int,
+        decay: float = 0.99,
+        dropout: float = 0.0,
+        codebook: CodebookName = "average",
+        gradient: GradientName = "straight_through",
+        cosine: bool = False,
     ) -> None:
-        super().__init__()
-        self.codebook_sizes = [codebook_size] * quantizers
-        self.dim, self.dropout = dim, dropout
-        books = nn.ModuleList(Codebook(codebook_size, dim, decay) for _ in range(quantizers))
+        super().__init__([codebook_size] * quantizers, dim)
+        self.dropout, self.cosine = dropout, cosine
+        self.through = ESTIMATORS[gradient]
+        kind = CODEBOOKS[codebook]
+        books = nn.ModuleList(kind(codebook_size, dim, decay, cosine) for _ in range(quantizers))
         self.codebooks = cast(Sequence[Codebook], books)
-        self.recent = Recent(RECENT_PER_CODE * codebook_size, dim)
-        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, x: Tensor, quantize: bool = True) -> Bottlenecked:
-        """`[B, D, F]` to features, codes and the loss `commitment`; learns when in training mode."""
+    def forward(self, x: Tensor, quantize: bool = True, kept: Tensor | None = None) -> Bottlenecked:
+        """`[B, D, F]` to features, codes and the losses `commitment` and, by gradient, `codebook`."""
         with torch.autocast(x.device.type, enabled=False):
-            x = x.float()
+            x = self._vectors(x)
             if self.training:
-                self.recent.push(rearrange(x, "b d f -> (b f) d").detach())
+                self.tend(x.detach(), quantize)
             if not quantize:
                 return Bottlenecked(x)
-            if self.training and not self.started:
-                self._start(batch=x.shape[0] * x.shape[2] * world_size())
-            result = self._quantize(x)
-            if self.training:
-                self._revive()
-            return result
+            return self._quantize(x, self.draw_kept(len(x), x.device) if kept is None else kept)
 
     def encode(self, x: Tensor) -> Tensor:
         """`[B, D, F]` to int64 `[B, Q, F]`."""
-        residual = rearrange(x.float(), "b d f -> (b f) d")
+        residual = rearrange(self._vectors(x), "b d f -> (b f) d")
         codes = []
         for codebook in self.codebooks:
             codes.append(codebook.assign(residual))
@@ -77,28 +77,8 @@ class ResidualQuantizer(Bottleneck):
         vectors = [codebook.lookup(stage) for codebook, stage in stages]
         return rearrange(torch.stack(vectors).sum(0), "b f d -> b d f")
 
-    def _quantize(self, x: Tensor) -> Bottlenecked:
-        kept = self._kept_stages(len(x), x.device).repeat_interleave(x.shape[2]).unsqueeze(1)
-        residual = rearrange(x, "b d f -> (b f) d")
-        quantized = torch.zeros_like(residual)
-        codes, commitment = [], x.new_zeros(())
-        for stage, codebook in enumerate(self.codebooks):
-            codes.append(codebook.assign(residual.detach()))
-            vectors = codebook.lookup(codes[-1])
-            keep = (kept > stage).to(x.dtype)
-            # vectors carry no gradient, so every stage's residual still hangs on x
-            commitment = commitment + ((residual - vectors).square() * keep).mean()
-            quantized = quantized + vectors * keep
-            if self.training:
-                codebook.update(residual.detach(), codes[-1])
-            residual = residual - vectors
-        return Bottlenecked(
-            features=straight_through(x, rearrange(quantized, "(b f) d -> b d f", b=len(x))),
-            codes=rearrange(torch.stack(codes), "q (b f) -> b q f", b=len(x)),
-            losses={"commitment": commitment / len(self.codebooks)},
-        )
-
-    def _kept_stages(self, batch: int, device: torch.device) -> Tensor:
+    def draw_kept(self, batch: int, device: torch.device) -> Tensor:
+        """How many stages each sound is given: int64 `[batch]`, fewer than all for a share."""
         stages = len(self.codebooks)
         kept = torch.full((batch,), stages, device=device)
         if self.training and self.dropout > 0:
@@ -106,24 +86,45 @@ class ResidualQuantizer(Bottleneck):
             kept = torch.where(cut, torch.randint(1, stages + 1, (batch,), device=device), kept)
         return kept
 
-    def _generator(self) -> torch.Generator:
-        """Alike on all ranks and after a resume: seeded by the number of steps quantized."""
-        return torch.Generator().manual_seed(int(self.steps))
+    def _vectors(self, x: Tensor) -> Tensor:
+        return F.normalize(x.float(), dim=1) if self.cosine else x.float()
 
-    @torch.no_grad()
-    def _start(self, batch: int) -> None:
-        residual, generator = self.recent.all(), self._generator()
-        for codebook in self.codebooks:
-            codebook.start(residual, batch, generator)
-            residual = residual - codebook.lookup(codebook.assign(residual))
-        self.started.fill_(True)
+    def _quantize(self, x: Tensor, kept: Tensor) -> Bottlenecked:
+        kept = kept.repeat_interleave(x.shape[2]).unsqueeze(1)
+        residual = rearrange(x, "b d f -> (b f) d")
+        quantized = torch.zeros_like(residual)
+        codes, commitment, distance = [], x.new_zeros(()), x.new_zeros(())
+        for stage, codebook in enumerate(self.codebooks):
+            codes.append(codebook.assign(residual.detach()))
+            learned = codebook.lookup(codes[-1])
+            vectors, keep = learned.detach(), (kept > stage).to(x.dtype)
+            # vectors carry no gradient, so every stage's residual still hangs on x
+            commitment = commitment + ((residual - vectors).square() * keep).mean()
+            if learned.requires_grad:
+                distance = distance + ((residual.detach() - learned).square() * keep).mean()
+            quantized = quantized + vectors * keep
+            if self.training:
+                codebook.update(residual.detach(), codes[-1])
+            residual = residual - vectors
+        quantized = rearrange(quantized, "(b f) d -> b d f", b=len(x))
+        losses = {"commitment": commitment / len(self.codebooks)}
+        if distance.requires_grad:
+            losses["codebook"] = distance / len(self.codebooks)
+        return Bottlenecked(
+            features=self.through(x, quantized),
+            codes=rearrange(torch.stack(codes), "q (b f) -> b q f", b=len(x)),
+            losses=losses,
+            health={"distortion": distortion(x, quantized)},
+        )
 
-    @torch.no_grad()
-    def _revive(self) -> None:
-        self.steps += 1
-        if int(self.steps) % REVIVAL_INTERVAL:
-            return
-        residual, generator = self.recent.all(), self._generator()
+    def start(self, samples: Tensor, batch: int, generator: torch.Generator) -> None:
+        """Set each codebook from what those before it left over of `[N, D]`."""
         for codebook in self.codebooks:
-            codebook.revive(residual, generator)
-            residual = residual - codebook.lookup(codebook.assign(residual))
+            codebook.start(samples, batch, generator)
+            samples = samples - codebook.lookup(codebook.assign(samples))
+
+    def revive(self, samples: Tensor, generator: torch.Generator) -> None:
+        """Revive the dead codes of each codebook from what those before it left over of `[N, D]`."""
+        for codebook in self.codebooks:
+            codebook.revive(samples, generator)
+            samples = samples - codebook.lookup(codebook.assign(samples))

@@ -25,23 +25,25 @@ def reconstruct(
 ) -> None:
     """Hear what a codec makes of sounds: encode and decode them."""
     from vqaudio.cli.models import load_codec
+    from vqaudio.codec.inputs import check_levels
     from vqaudio.corpus.manifest import file_names, find_sounds
-    from vqaudio.corpus.resynthesis import sound_paths, synthesize
-    from vqaudio.corpus.tokenize import encode_sound
+    from vqaudio.corpus.resynthesis import sound_paths, write_blocks
+    from vqaudio.corpus.tokenize import source_of
 
     sounds = find_sounds(inputs)
     paths = sound_paths(out, file_names(sounds), [sound.path for sound in sounds])
     failures = []
     with output_folder(out), progress() as bar:
         model = load_codec(codec)
+        check_levels(levels, len(model.hops))
         task = bar.add_task("reconstructing", total=len(sounds))
         for sound, path in zip(sounds, paths, strict=True):
             try:
-                codes = encode_sound(model, sound)
+                blocks = model.reconstruct_blocks(source_of(model, sound), levels=levels)
             except UserError as error:
                 failures.append(str(error))
             else:
-                synthesize(model, codes, path, levels)
+                write_blocks(blocks, path, model.sample_rate)
             bar.advance(task)
     say(f"{len(sounds) - len(failures)} of {len(sounds)} sounds reconstructed in {out}")
     leave_if_failed(failures, len(sounds) - len(failures))

@@ -105,3 +105,45 @@ class Encoder(nn.Module):
             need = need.union(want).before(stage)
             needs.append(need)
         return needs
+
+
+class IndependentEncoders(nn.Module):
+    """An encoder of its own for every level, as in Jukebox (Dhariwal et al. 2020, arXiv 2005.00341).
+
+    Each goes down to its level through the hops of the finer ones, and gives nothing of those.
+
+    Args:
+        front: what turns samples into frames.
+        levels: coarsest first.
+        sample_rate: in Hz.
+    """
+
+    def __init__(self, front: WaveformFront | MelFront, levels: list[Level], sample_rate: int) -> None:
+        super().__init__()
+        encoders = nn.ModuleList(
+            Encoder(front, levels[index:], sample_rate) for index in range(len(levels))
+        )
+        self.encoders = cast(Sequence[Encoder], encoders)
+
+    def audio_context(self, wanted: list[Context]) -> Context:
+        """Samples beyond the wanted frames that `forward` needs; as that of `Encoder`."""
+        context = NO_CONTEXT
+        for index in range(len(wanted)):
+            context = context.union(self._own_context(wanted, index))
+        return context
+
+    def forward(self, audio: Tensor, wanted: list[Context]) -> list[Tensor]:
+        """Features of a stretch of sound; as those of `Encoder`."""
+        have = self.audio_context(wanted)
+        return [
+            encoder(refit(audio, have, self._own_context(wanted, index)), _coarsest(wanted, index))[0]
+            for index, encoder in enumerate(self.encoders)
+        ]
+
+    def _own_context(self, wanted: list[Context], index: int) -> Context:
+        return self.encoders[index].audio_context(_coarsest(wanted, index))
+
+
+def _coarsest(wanted: list[Context], index: int) -> list[Context]:
+    """What the encoder of a level is asked for: its features, and none of the finer levels'."""
+    return [wanted[index]] + [NO_CONTEXT] * (len(wanted) - index - 1)

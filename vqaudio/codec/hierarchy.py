@@ -20,11 +20,15 @@ class Cascade:
         state: `[B, C, F]` of the finest level, for the decoder.
         codes: per level, coarsest first, int64 `[B, Q, F_l]`; empty where nothing was quantized.
         losses: scalars by name, the mean over levels.
+        said: per level, coarsest first, `[B, D_l, F_l]`: what its bottleneck passed on.
+        health: scalars by name, per level, that only the log wants.
     """
 
     state: Tensor
     codes: list[Tensor] = field(default_factory=list)
     losses: dict[str, Tensor] = field(default_factory=dict)
+    said: list[Tensor] = field(default_factory=list)
+    health: list[dict[str, Tensor]] = field(default_factory=list)
 
 
 Say = Callable[[int, "HierarchyLevel", Tensor | None], Tensor]
@@ -44,7 +48,7 @@ class HierarchyLevel(nn.Module):
         width = config.channels
         self.bottleneck = build_bottleneck(config.bottleneck)
         self.norm = ChannelNorm(width + condition_channels)
-        self.project_in = nn.Conv1d(width + condition_channels, self.bottleneck.dim, 1)
+        self.project_in = nn.Conv1d(width + condition_channels, self.bottleneck.inputs, 1)
         self.project_out = nn.Conv1d(self.bottleneck.dim, width, 1)
         self.merge = nn.Conv1d(width + condition_channels, width, 1)
         self.units = residual_units(width, config.decoder_units)
@@ -52,7 +56,7 @@ class HierarchyLevel(nn.Module):
         self.up = Upsample(width, finer[0].channels, finer[1]) if finer else None
 
     def read(self, features: Tensor, condition: Tensor | None) -> Tensor:
-        """What to quantize: features `[B, C, F]` beside the condition `[B, C', F]` to `[B, D, F]`."""
+        """What to quantize: features `[B, C, F]` beside the condition `[B, C', F]`."""
         return self.project_in(self.norm(_beside(features, condition)))
 
     def write(self, quantized: Tensor, condition: Tensor | None) -> Tensor:
@@ -117,32 +121,55 @@ class Hierarchy(nn.Module):
 
         def say(index: int, level: HierarchyLevel, condition: Tensor | None) -> Tensor:
             results.append(level.bottleneck(level.read(features[index], condition), quantize))
-            said = level.project_out(results[-1].features)
-            if keep_levels is not None:
-                said = said * (keep_levels > index).to(said.dtype)[:, None, None]
-            return said
+            return _masked(level.project_out(results[-1].features), keep_levels, index)
 
         state = self._descend(say, [NO_CONTEXT] * len(features), self.decode_contexts(wanted))
         losses: dict[str, Tensor] = {}
         for result in results:
             for name, loss in result.losses.items():
                 losses[name] = losses.get(name, torch.zeros_like(loss)) + loss / len(results)
-        return Cascade(state, [r.codes for r in results if r.codes is not None], losses)
+        return Cascade(
+            state,
+            [r.codes for r in results if r.codes is not None],
+            losses,
+            [r.features for r in results],
+            [r.health for r in results],
+        )
 
-    def encode(self, features: list[Tensor], inside: list[Tensor]) -> list[Tensor]:
+    def state(self, said: list[Tensor], wanted: Context, keep_levels: Tensor | None = None) -> Tensor:
+        """The finest state of whole sounds, from what bottlenecks passed on.
+
+        Args:
+            said: per level, coarsest first, `[B, D_l, F_l]`; as in `Cascade`.
+            wanted: context of the state that the decoder needs.
+            keep_levels: int `[B]`, how many levels each sound is decoded from; None for all.
+        """
+
+        def say(index: int, level: HierarchyLevel, condition: Tensor | None) -> Tensor:
+            return _masked(level.project_out(said[index]), keep_levels, index)
+
+        return self._descend(say, [NO_CONTEXT] * len(said), self.decode_contexts(wanted))
+
+    def encode(
+        self, features: list[Tensor], inside: list[Tensor], quantizers: list[int]
+    ) -> list[Tensor]:
         """Codes of a window.
 
         Args:
             features: per level `[1, C_l, F_l]`, with the context of `encode_contexts`.
             inside: per level `[F_l]`, 1 where a frame belongs to the sound and 0 elsewhere.
+            quantizers: per level, how many of its codes to keep; finer levels are conditioned on
+                these alone.
 
         Returns:
-            int64 `[1, Q, F_l]` per level, with the context of `encode_contexts`.
+            int64 `[1, Q, F_l]` per level, with the context of `encode_contexts`; of a continuous
+            level float `[1, D, F_l]`, all of it.
         """
         codes: list[Tensor] = []
 
         def say(index: int, level: HierarchyLevel, condition: Tensor | None) -> Tensor:
-            codes.append(level.bottleneck.encode(level.read(features[index], condition)))
+            found = level.bottleneck.encode(level.read(features[index], condition))
+            codes.append(found[:, : quantizers[index]] if level.bottleneck.codebook_sizes else found)
             return level.project_out(level.bottleneck.decode(codes[-1])) * inside[index]
 
         contexts = self.encode_contexts()
@@ -188,6 +215,13 @@ class Hierarchy(nn.Module):
                 condition, context = level.up(condition), context.finer(level.factor)
         assert condition is not None
         return condition
+
+
+def _masked(said: Tensor, keep_levels: Tensor | None, index: int) -> Tensor:
+    """`[B, C, F]` with silence for the sounds that are not given the level of this index."""
+    if keep_levels is None:
+        return said
+    return said * (keep_levels > index).to(said.dtype)[:, None, None]
 
 
 def _beside(x: Tensor, condition: Tensor | None) -> Tensor:

@@ -1,39 +1,24 @@
 """Codec: sound to Codes and back, on one page."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vqaudio.audio import mono, resample, stream_audio
 from vqaudio.codec.decoder import Decoder
-from vqaudio.codec.encoder import Encoder
-from vqaudio.codec.heads import LOG_SILENCE, MelSpectrogram, build_head
+from vqaudio.codec.encoder import Encoder, IndependentEncoders
+from vqaudio.codec.heads import MelSpectrogram, build_head
 from vqaudio.codec.hierarchy import Hierarchy
+from vqaudio.codec.inputs import Sound, check_codes, check_levels, check_quantizers
 from vqaudio.codec.layers import NO_CONTEXT, refit
-from vqaudio.codec.windows import (
-    AudioWindow,
-    Collected,
-    cut,
-    default_workers,
-    inside,
-    ladder,
-    return_large_blocks,
-    run_ordered,
-    rung,
-    stretch,
-)
-from vqaudio.codes import Codes, frames_for
+from vqaudio.codec.passes import decode_levels, encode_sounds
+from vqaudio.codes import Codes
 from vqaudio.config import CodecConfig
 from vqaudio.errors import UserError
 from vqaudio.fingerprint import fingerprint
-
-Sound = str | Path | Tensor | np.ndarray
-MOST_CHANNELS = 64  # of a recording; more are samples, in an array that is the wrong way round
 
 
 @dataclass
@@ -41,17 +26,23 @@ class CodecOutput:
     """What the codec gives in training.
 
     Args:
-        audio: `[B, 1, T]`; None where the head predicts a spectrogram.
-        spectrogram: log-mel `[B, bands, F]`, to be compared with `codec.head.target(audio)`; None
-            where the head gives sound.
-        codes: per level, coarsest first, int64 `[B, Q, F_l]`; empty in the warm start.
+        made: audio `[B, 1, T]`, or log-mel `[B, bands, F]` where the head predicts a spectrogram, to
+            be compared with `codec.head.target(audio)`.
+        coarse: the same from the coarsest level alone, from the two coarsest, and so on, but not
+            from all; empty unless asked for.
+        codes: per level, coarsest first, int64 `[B, Q, F_l]`; without continuous levels, and empty
+            in the warm start.
         losses: scalars by name.
+        said: per level, coarsest first, `[B, D_l, F_l]`: what `render` makes this of.
+        health: scalars by name, per level, that only the log wants.
     """
 
-    audio: Tensor | None
-    spectrogram: Tensor | None
+    made: Tensor
+    coarse: list[Tensor]
     codes: list[Tensor]
-    losses: dict[str, Tensor] = field(default_factory=dict)
+    losses: dict[str, Tensor]
+    said: list[Tensor]
+    health: list[dict[str, Tensor]]
 
 
 class Codec(nn.Module):
@@ -66,7 +57,8 @@ class Codec(nn.Module):
         self.config = config
         self.sample_rate = config.sample_rate
         self.hops = [level.hop for level in config.levels]
-        self.encoder = Encoder(config.front, config.levels, config.sample_rate)
+        encoder = Encoder if config.encoders == "shared" else IndependentEncoders
+        self.encoder = encoder(config.front, config.levels, config.sample_rate)
         self.hierarchy = Hierarchy(config.levels)
         channels = config.levels[-1].channels
         width, units = (
@@ -109,12 +101,16 @@ class Codec(nn.Module):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the configuration and the weights, in hexadecimal digits."""
-        return fingerprint(self, self.config.model_dump())
+        return fingerprint(self, self.config.identity())
 
     # --- training ---
 
     def forward(
-        self, audio: Tensor, quantize: bool = True, keep_levels: Tensor | None = None
+        self,
+        audio: Tensor,
+        quantize: bool = True,
+        keep_levels: Tensor | None = None,
+        coarse: bool = False,
     ) -> CodecOutput:
         """Whole sounds through the codec, as in training.
 
@@ -122,6 +118,7 @@ class Codec(nn.Module):
             audio: `[B, 1, T]`, `T` a multiple of the coarsest hop.
             quantize: False passes features on unquantized, for the warm start.
             keep_levels: int `[B]`, how many levels, from the coarsest, each sound is decoded from.
+            coarse: decode from the coarse levels alone too.
         """
         if audio.shape[2] % self.hops[0]:
             raise ValueError(
@@ -131,13 +128,36 @@ class Codec(nn.Module):
         padded = refit(audio, NO_CONTEXT, self.encoder.audio_context(none))
         wanted = self.decoder.context_before(self.head.context)
         cascade = self.hierarchy(self.encoder(padded, none), wanted, quantize, keep_levels)
-        frames = self._frames(cascade.state)
+        counts = range(1, len(self.hops)) if coarse else ()
+        return CodecOutput(
+            made=self._finish(cascade.state),
+            coarse=[
+                self.render(cascade.said, torch.full(audio.shape[:1], count, device=audio.device))
+                for count in counts
+            ],
+            codes=cascade.codes,
+            losses=cascade.losses,
+            said=cascade.said,
+            health=cascade.health,
+        )
+
+    def render(self, said: list[Tensor], keep_levels: Tensor | None = None) -> Tensor:
+        """What the bottlenecks passed on to sound or spectrogram, as `CodecOutput` has both.
+
+        Args:
+            said: per level, coarsest first, `[B, D_l, F_l]`.
+            keep_levels: int `[B]`, how many levels, from the coarsest, each sound is decoded from.
+        """
+        wanted = self.decoder.context_before(self.head.context)
+        return self._finish(self.hierarchy.state(said, wanted, keep_levels))
+
+    def _finish(self, state: Tensor) -> Tensor:
+        frames = self.frames(state)
         if isinstance(self.head, MelSpectrogram):
             frames = refit(frames, self.head.context, NO_CONTEXT)
-            return CodecOutput(None, self.head(frames), cascade.codes, cascade.losses)
-        return CodecOutput(self.head(frames), None, cascade.codes, cascade.losses)
+        return self.head(frames)
 
-    def _frames(self, state: Tensor) -> Tensor:
+    def frames(self, state: Tensor) -> Tensor:
         """The finest state to what the head reads, with exactly its context."""
         context = self.decoder.context_before(self.head.context).finer(self.decoder.factor)
         return refit(self.decoder(state), context.after(self.decoder.units), self.head.context)
@@ -146,12 +166,20 @@ class Codec(nn.Module):
 
     @overload
     def encode(
-        self, sound: Sound, sample_rate: int | None = None, workers: int | None = None
+        self,
+        sound: Sound,
+        sample_rate: int | None = None,
+        workers: int | None = None,
+        quantizers: Sequence[int] | None = None,
     ) -> Codes: ...
 
     @overload
     def encode(
-        self, sound: list[Sound], sample_rate: int | None = None, workers: int | None = None
+        self,
+        sound: list[Sound],
+        sample_rate: int | None = None,
+        workers: int | None = None,
+        quantizers: Sequence[int] | None = None,
     ) -> list[Codes]: ...
 
     def encode(
@@ -159,6 +187,7 @@ class Codec(nn.Module):
         sound: Sound | list[Sound],
         sample_rate: int | None = None,
         workers: int | None = None,
+        quantizers: Sequence[int] | None = None,
     ) -> Codes | list[Codes]:
         """Codes of a sound, or of each of a list of them.
 
@@ -169,85 +198,97 @@ class Codec(nn.Module):
                 Channels are mixed down.
             sample_rate: of samples that are not at the codec's; they are resampled.
             workers: windows encoded at once, a thread each; by default one a core.
+            quantizers: per level, how many of its codes to make, for a lower bitrate; by default all.
 
         Raises:
-            UserError: a file cannot be read, or samples are empty or not finite.
+            UserError: a file cannot be read, samples are empty or not finite, a level has no codes,
+                or not as many as asked for.
         """
-        if isinstance(sound, list):
-            return list(self._encode_all(sound, sample_rate, workers))
-        return next(self._encode_all([sound], sample_rate, workers))
-
-    def _encode_all(
-        self, sounds: list[Sound], sample_rate: int | None, workers: int | None
-    ) -> Iterator[Codes]:
+        self.check_discrete()
+        sounds = sound if isinstance(sound, list) else [sound]
         maker = self.fingerprint
-        context = self.encoder.audio_context(self.hierarchy.encode_contexts())
-        lengths = ladder(self.hops[0] / self.sample_rate)
-
-        def jobs() -> Iterator[AudioWindow | int]:
-            for sound in sounds:
-                blocks = _Counted(self._blocks(sound, sample_rate))
-                yield from cut(blocks, self.hops[0], context, lengths)
-                yield blocks.num_samples
-
-        def work(job: AudioWindow | int) -> list[Tensor] | int:
-            return job if isinstance(job, int) else self._encode_window(job)
-
-        collected = Collected()
-        for result in run_ordered(work, jobs(), self._workers(workers)):
-            if not isinstance(result, int):
-                collected.add(result)
-                continue
-            frames = [frames_for(result, hop) for hop in self.hops]
-            levels, collected = collected.take(frames), Collected()
-            yield Codes(levels, result, self.sample_rate, self.hops, maker)
-
-    def _blocks(self, sound: Sound, sample_rate: int | None) -> Iterable[Tensor]:
-        if isinstance(sound, str | Path):
-            return_large_blocks()
-            return stream_audio(sound, self.sample_rate)
-        audio = torch.as_tensor(sound).cpu()
-        if not audio.is_floating_point():
-            raise UserError(f"samples of type {audio.dtype}: give floats within -1 to 1")
-        audio = audio.float()
-        if audio.ndim not in (1, 2) or audio.numel() == 0:
-            raise UserError(f"samples of shape {list(audio.shape)}: give [T] or [C, T], not empty")
-        if audio.ndim == 2 and audio.shape[0] > MOST_CHANNELS > audio.shape[1]:
-            raise UserError(f"samples of shape {list(audio.shape)}: give [C, T], channels first")
-        if not audio.isfinite().all():
-            raise UserError("samples are not all finite: mend the NaN or infinite ones")
-        audio = mono(audio.unsqueeze(0) if audio.ndim == 1 else audio)
-        if sample_rate is not None and sample_rate != self.sample_rate:
-            audio = resample(audio, sample_rate, self.sample_rate)
-        return [audio[0]]
-
-    @torch.no_grad()
-    def _encode_window(self, window: AudioWindow) -> list[Tensor]:
-        contexts = self.hierarchy.encode_contexts()
-        features = self.encoder(window.audio.to(self.device), contexts)
-        masks = []
-        for context, hop in zip(contexts, self.hops, strict=True):
-            ratio = self.hops[0] // hop
-            frames = None if window.num_samples is None else frames_for(window.num_samples, hop)
-            count = context.left + window.count * ratio + context.right
-            masks.append(inside(window.first * ratio - context.left, count, frames).to(self.device))
-        codes = self.hierarchy.encode(features, masks)
-        return [
-            refit(c[0], context, NO_CONTEXT).cpu() for c, context in zip(codes, contexts, strict=True)
+        found = [
+            Codes(levels, num_samples, self.sample_rate, self.hops, maker)
+            for levels, num_samples in encode_sounds(self, sounds, sample_rate, workers, quantizers)
         ]
+        return found if isinstance(sound, list) else found[0]
+
+    def reconstruct(
+        self,
+        sound: Sound,
+        sample_rate: int | None = None,
+        levels: int | None = None,
+        workers: int | None = None,
+        quantizers: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Sound through the codec, continuous levels and all: float32 `[1, T]` at the codec's rate.
+
+        Args:
+            sound: see `encode`, as for the others.
+            sample_rate: of samples.
+            levels: how many to decode from, from the coarsest; by default all.
+            workers: windows at once.
+            quantizers: per level, how many of its codes to use; by default all.
+
+        Raises:
+            UserError: a file cannot be read, samples are empty or not finite, or `levels` or
+                `quantizers` are out of range.
+        """
+        blocks = self.reconstruct_blocks(sound, sample_rate, levels, workers, quantizers)
+        return torch.cat(list(blocks), dim=1)
+
+    def reconstruct_blocks(
+        self,
+        sound: Sound,
+        sample_rate: int | None = None,
+        levels: int | None = None,
+        workers: int | None = None,
+        quantizers: Sequence[int] | None = None,
+    ) -> Iterator[Tensor]:
+        """Like `reconstruct`, a window at a time, `[1, T]` each."""
+        used = check_levels(levels, len(self.hops))
+        [(found, num_samples)] = encode_sounds(self, [sound], sample_rate, workers, quantizers)
+        return decode_levels(self, found[:used], num_samples, workers)
+
+    def check_discrete(self) -> None:
+        """Refuse to go on where a level has no codes.
+
+        Raises:
+            UserError: naming the level.
+        """
+        for index, level in enumerate(self.config.levels):
+            if not self.codebook_sizes[index]:
+                raise UserError(
+                    f"codec: levels.{index}.bottleneck.kind: {level.bottleneck.kind} is continuous, so "
+                    "there are no codes to write or to model; train a codec of another kind"
+                )
 
     # --- codes to sound ---
 
     @overload
-    def decode(self, codes: Codes, levels: int | None = None, workers: int | None = None) -> Tensor: ...
+    def decode(
+        self,
+        codes: Codes,
+        levels: int | None = None,
+        workers: int | None = None,
+        quantizers: Sequence[int] | None = None,
+    ) -> Tensor: ...
 
     @overload
     def decode(
-        self, codes: list[Codes], levels: int | None = None, workers: int | None = None
+        self,
+        codes: list[Codes],
+        levels: int | None = None,
+        workers: int | None = None,
+        quantizers: Sequence[int] | None = None,
     ) -> list[Tensor]: ...
 
     def decode(
-        self, codes: Codes | list[Codes], levels: int | None = None, workers: int | None = None
+        self,
+        codes: Codes | list[Codes],
+        levels: int | None = None,
+        workers: int | None = None,
+        quantizers: Sequence[int] | None = None,
     ) -> Tensor | list[Tensor]:
         """Sound of codes, or of each of a list of them: float32 `[1, codes.num_samples]`.
 
@@ -255,89 +296,25 @@ class Codec(nn.Module):
             codes: of this codec; with fewer quantizers a level where the bitrate was cut.
             levels: how many to decode from, from the coarsest; by default all.
             workers: windows decoded at once, a thread each; by default one a core.
+            quantizers: per level, how many of its codes to use at most; by default all.
 
         Raises:
-            UserError: the codes are another codec's, or `levels` is out of range.
+            UserError: the codes are another codec's, or `levels` or `quantizers` are out of range.
         """
         if isinstance(codes, list):
-            return [self.decode(one, levels, workers) for one in codes]
-        return torch.cat(list(self.decode_blocks(codes, levels, workers)), dim=1)
+            return [self.decode(one, levels, workers, quantizers) for one in codes]
+        return torch.cat(list(self.decode_blocks(codes, levels, workers, quantizers)), dim=1)
 
     def decode_blocks(
-        self, codes: Codes, levels: int | None = None, workers: int | None = None
+        self,
+        codes: Codes,
+        levels: int | None = None,
+        workers: int | None = None,
+        quantizers: Sequence[int] | None = None,
     ) -> Iterator[Tensor]:
         """Like `decode`, a window at a time, `[1, T]` each, in the memory of a few windows."""
-        used = self._checked(codes, levels)
-        lengths = ladder(self.hops[0] / self.sample_rate)
-        total = codes.levels[0].shape[1]
-
-        def jobs() -> Iterator[tuple[int, int]]:
-            first = 0
-            while first < total:
-                yield first, rung(lengths, total - first)
-                first += rung(lengths, total - first)
-
-        def work(job: tuple[int, int]) -> Tensor:
-            audio = self._decode_window(used, codes.num_samples, *job)
-            return audio[:, : codes.num_samples - job[0] * self.hops[0]]
-
-        return run_ordered(work, jobs(), self._workers(workers))
-
-    def _checked(self, codes: Codes, levels: int | None) -> list[Tensor]:
-        count = len(self.hops)
-        if codes.codec and codes.codec != self.fingerprint:
-            raise UserError(
-                f"these codes were made by codec {codes.codec[:12]}, this is {self.fingerprint[:12]}: "
-                "decode them with the codec that made them"
-            )
-        if codes.sample_rate != self.sample_rate or list(codes.hops) != self.hops:
-            raise UserError(
-                f"codes at hops {list(codes.hops)} are not this codec's, which has {self.hops}"
-            )
-        if levels is not None and not 1 <= levels <= count:
-            raise UserError(f"levels: {levels} is not from 1 to {count}")
-        used = [level.to(torch.int64) for level in codes.levels[: levels or count]]
-        for index, (level, sizes) in enumerate(zip(used, self.codebook_sizes, strict=False)):
-            if not 1 <= level.shape[0] <= len(sizes):
-                raise UserError(
-                    f"codes: level {index} has {level.shape[0]} quantizers, not 1 to {len(sizes)}"
-                )
-            if level.min() < 0 or any(q.max() >= s for q, s in zip(level, sizes, strict=False)):
-                raise UserError(f"codes: level {index} has a code outside of its codebook, {sizes}")
-        return used
-
-    @torch.no_grad()
-    def _decode_window(self, levels: list[Tensor], num_samples: int, first: int, count: int) -> Tensor:
-        wanted = self.decoder.context_before(self.head.context)
-        contexts = self.hierarchy.decode_contexts(wanted)
-        pieces, masks = [], []
-        for index, (context, hop) in enumerate(zip(contexts, self.hops, strict=True)):
-            ratio = self.hops[0] // hop
-            start, frames = first * ratio - context.left, context.left + count * ratio + context.right
-            masks.append(inside(start, frames, frames_for(num_samples, hop)).to(self.device))
-            if index < len(levels):
-                pieces.append(stretch(levels[index], start, frames).to(self.device))
-        frames_in = self._frames(self.hierarchy.decode(pieces, masks, wanted))
-        if not isinstance(self.head, MelSpectrogram):
-            return self.head(frames_in)[0].cpu()
-        start = first * (self.hops[0] // self.head.hop) - self.head.context.left
-        mask = inside(start, frames_in.shape[2], frames_for(num_samples, self.head.hop)).to(self.device)
-        log_mel = torch.where(mask > 0, self.head(frames_in), LOG_SILENCE)
-        return self.head.griffin_lim(log_mel, start)[0].cpu()
-
-    def _workers(self, workers: int | None) -> int:
-        if workers is not None and workers < 1:
-            raise UserError(f"workers {workers}: must be at least 1")
-        return (workers or default_workers()) if self.device.type == "cpu" else 1
-
-
-class _Counted:
-    """Blocks of samples, with the number of samples that have passed."""
-
-    def __init__(self, blocks: Iterable[Tensor]) -> None:
-        self.blocks, self.num_samples = blocks, 0
-
-    def __iter__(self) -> Iterator[Tensor]:
-        for block in self.blocks:
-            self.num_samples += len(block)
-            yield block
+        used = check_levels(levels, len(self.hops))
+        kept = check_quantizers(quantizers, self.codebook_sizes)
+        check_codes(codes, self.fingerprint, self.sample_rate, self.hops, self.codebook_sizes, used)
+        levels_kept = [level[:n].long() for level, n in zip(codes.levels[:used], kept, strict=False)]
+        return decode_levels(self, levels_kept, codes.num_samples, workers)

@@ -102,7 +102,7 @@ def cut(
 
 
 class Collected:
-    """The codes of one sound's windows, in one growing array a level.
+    """The codes of one sound's windows, in one growing array a level; of a continuous one, floats.
 
     Kept as they come, they would lie scattered between the large short-lived tensors of the
     encoder, and the heap could never shrink again.
@@ -113,22 +113,27 @@ class Collected:
         self.filled: list[int] = []
 
     def add(self, window: list[Tensor]) -> None:
-        """Append int64 `[Q, F_l]` a level."""
+        """Append int64 `[Q, F_l]`, or float `[D, F_l]`, a level."""
         if not self.levels:
-            self.levels = [torch.empty(len(codes), 1 << 14, dtype=torch.int32) for codes in window]
+            self.levels = [torch.empty(len(codes), 1 << 14, dtype=_kept_as(codes)) for codes in window]
             self.filled = [0] * len(window)
         for level, codes in enumerate(window):
             have = self.filled[level]
             self.filled[level] = have + codes.shape[1]
             if self.filled[level] > self.levels[level].shape[1]:
-                larger = torch.empty(len(codes), 2 * self.filled[level], dtype=torch.int32)
+                larger = torch.empty(len(codes), 2 * self.filled[level], dtype=_kept_as(codes))
                 larger[:, :have] = self.levels[level][:, :have]
                 self.levels[level] = larger
             self.levels[level][:, have : self.filled[level]] = codes
 
     def take(self, frames: list[int]) -> list[Tensor]:
-        """The first `F_l` frames of every level, int64 `[Q, F_l]`."""
-        return [level[:, :count].long() for level, count in zip(self.levels, frames, strict=True)]
+        """The first `F_l` frames of every level, as they were added."""
+        found = [level[:, :count] for level, count in zip(self.levels, frames, strict=True)]
+        return [codes if codes.is_floating_point() else codes.long() for codes in found]
+
+
+def _kept_as(codes: Tensor) -> torch.dtype:
+    return codes.dtype if codes.is_floating_point() else torch.int32
 
 
 def inside(start: int, count: int, frames: int | None) -> Tensor:

@@ -1,8 +1,10 @@
 """Codes back into sound files, in constant memory."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from torch import Tensor
 
 from vqaudio.audio import AnyPath, AudioWriter
 from vqaudio.codec.model import Codec
@@ -72,6 +74,17 @@ def open_tokens(paths: Sequence[AnyPath]) -> list[TokenCorpus]:
     return corpora
 
 
+def write_blocks(blocks: Iterable[Tensor], path: Path, sample_rate: int) -> None:
+    """Write blocks of samples `[1, T]` into a sound file, which appears when it is whole.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with AudioWriter(path, sample_rate) as writer:
+        for block in blocks:
+            writer.write(block)
+
+
 def synthesize(codec: Codec, codes: Codes, path: Path, levels: int | None = None) -> None:
     """Decode one sound's codes into a sound file, block by block.
 
@@ -84,6 +97,4 @@ def synthesize(codec: Codec, codes: Codes, path: Path, levels: int | None = None
     Raises:
         UserError: the codes are another codec's, the levels too many, or the file cannot be written.
     """
-    with AudioWriter(path, codec.sample_rate) as writer:
-        for block in codec.decode_blocks(codes, levels):
-            writer.write(block)
+    write_blocks(codec.decode_blocks(codes, levels), path, codec.sample_rate)

@@ -75,9 +75,10 @@ def tokenize(
         What happened. Shards and ledger hold it too, once this returns.
 
     Raises:
-        UserError: the folder is in use, cannot be written, is damaged, holds the tokens of another
-            codec or another sound under the same id.
+        UserError: a level of the codec has no codes, the folder is in use, cannot be written, is
+            damaged, holds the tokens of another codec or another sound under the same id.
     """
+    codec.check_discrete()
     summary = Summary()
     if len({sound.id for sound in sounds}) < len(sounds):
         raise UserError("two sounds have the same id; name them apart")
@@ -141,12 +142,12 @@ def _encode(
 
 
 def _encode_several(codec: Codec, sounds: list[Sound], workers: int | None) -> list[Codes]:
-    codes = codec.encode([_source(codec, sound) for sound in sounds], workers=workers)
+    codes = codec.encode([source_of(codec, sound) for sound in sounds], workers=workers)
     assert isinstance(codes, list)
     return codes
 
 
-def _source(codec: Codec, sound: Sound) -> Path | Tensor:
+def source_of(codec: Codec, sound: Sound) -> Path | Tensor:
     """What `Codec.encode` takes: a file is streamed, a clip of one is held as a whole."""
     if not sound.start_seconds and sound.duration_seconds is None:
         return sound.path

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -85,6 +86,35 @@ def stoi(reference: Tensor, degraded: Tensor, sample_rate: int, extended: bool =
     # pystoi answers 1e-5 with a warning where it has nothing to measure: no score, rather than a bad one
     too_short = any("Not enough STFT frames" in str(warning.message) for warning in caught)
     return None if too_short or not math.isfinite(score) else score
+
+
+def pesq(
+    reference: Tensor, degraded: Tensor, sample_rate: int, band: Literal["nb", "wb"]
+) -> float | None:
+    """Perceptual evaluation of speech quality (ITU-T P.862, wide band P.862.2).
+
+    Args:
+        reference: float `[T]`.
+        degraded: float `[T]`, aligned with it.
+        sample_rate: of both: 8000 Hz for the narrow band, 16000 Hz for either.
+        band: narrow or wide.
+
+    Returns:
+        1.0 to 4.6; None where it finds no speech, or less than a quarter of a second.
+
+    Raises:
+        UserError: pesq is not installed.
+    """
+    _check_lengths(reference, degraded)
+    try:
+        from pesq import PesqError
+        from pesq import pesq as measure
+    except ImportError:
+        raise UserError("PESQ needs pesq: install vqaudio with the extra `eval`") from None
+    try:
+        return float(measure(sample_rate, reference.numpy(), degraded.numpy(), band))
+    except PesqError:
+        return None
 
 
 @dataclass(frozen=True)

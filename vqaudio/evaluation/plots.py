@@ -1,6 +1,6 @@
 """Pictures: spectrograms, grids of them, codebook use. Dark, so that they suit any page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BANDS, RANGE_DECIBELS = 96, 70
 QUIETEST_DECIBELS = -60  # a picture of less is black, rather than of rounding errors
 TICKS_HZ = (0, 500, 1000, 2000, 4000, 8000, 16000)
+MARKERS = "osD^v<>Pp"
 STYLE: dict[Any, Any] = {
     "figure.facecolor": "#14161b",
     "axes.facecolor": "#14161b",
@@ -114,6 +115,40 @@ def save_codebook_use(path: str | Path, uses: Sequence[CodebookUse]) -> None:
             )
             axes.set_xlabel("codes, commonest first")
         panels[0].set_ylabel("% of frames")
+        _write(figure, path)
+
+
+def save_rate_distortion(
+    path: str | Path, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], measure: str
+) -> None:
+    """Draw what is lost against the bits that are spent: a curve a codec, a panel a set of sounds.
+
+    Args:
+        path: the PNG to write.
+        panels: by the set's name, by the codec's name, points of bits per second and distance.
+        measure: what the distance is.
+    """
+    from matplotlib import colormaps, rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.2 * len(panels), 5.2), layout="constrained")
+        for axes, (title, curves) in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+        ):
+            for number, (name, points) in enumerate(curves.items()):
+                bits, distances = zip(*points, strict=True)
+                style = {
+                    "color": colormaps["tab20"](number % 20),
+                    "marker": MARKERS[number % len(MARKERS)],
+                }
+                axes.plot(bits, distances, label=name, linewidth=1, markersize=5, **style)
+            axes.set_title(title)
+            axes.set_xlabel("bits per second, entropy")
+            axes.grid(color="#2b303a", linewidth=0.6)
+        figure.axes[0].set_ylabel(measure)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8,
+                      facecolor="#14161b", edgecolor="#5b6270", labelcolor="#d5d9e0")  # fmt: skip
         _write(figure, path)
 
 

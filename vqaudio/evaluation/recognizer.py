@@ -214,6 +214,34 @@ def train_recognizer(
     return model.eval()
 
 
+def recognizer_of(
+    folder: Path,
+    sounds: Sequence[Tensor],
+    labels: Sequence[str],
+    sample_rate: int,
+    steps: int = 700,
+    on_step: Callable[[int, float], None] | None = None,
+) -> Recognizer:
+    """The recognizer that a folder holds from before, or a new one, which is left there.
+
+    Args:
+        folder: see `Recognizer.save`.
+        sounds: see `train_recognizer`, as for the others.
+        labels: what is said in each.
+        sample_rate: in Hz.
+        steps: of training.
+        on_step: told the step and its loss.
+
+    Raises:
+        UserError: the folder holds something else under that name.
+    """
+    if (folder / "recognizer.json").exists():
+        return Recognizer.load(folder)
+    model = train_recognizer(sounds, labels, sample_rate, steps, on_step=on_step)
+    model.save(folder)
+    return model
+
+
 def _disturbed(sounds: Sequence[Tensor], sample_rate: int) -> Tensor:
     """Other speed, place, slope and noise: `[B, T]`, 0.1 s to 0.6 s longer than the longest.
 

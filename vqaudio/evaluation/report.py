@@ -33,6 +33,11 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str | int | float]]
 
+    def markdown(self) -> str:
+        """The table in Markdown, without a last line end."""
+        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
+        return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
 
 @dataclass(frozen=True)
 class Player:

@@ -119,7 +119,7 @@ class Prior(nn.Module):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of configuration and weights, in hex: equal for equal models only."""
-        return fingerprint(self, {"prior": self.config.model_dump(), "codec": asdict(self.codec)})
+        return fingerprint(self, {"prior": self.config.identity(), "codec": asdict(self.codec)})
 
     def label_index(self, label: str | None) -> int:
         """Row of the label embedding: 0 for no label.

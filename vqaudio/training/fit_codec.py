@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from vqaudio.audio import read_audio
 from vqaudio.codec.heads import MelSpectrogram
 from vqaudio.codec.model import Codec, CodecOutput
-from vqaudio.config import CodecRecipe
+from vqaudio.config import CodecConfig, CodecRecipe
 from vqaudio.corpus.manifest import Sound, read_manifest
+from vqaudio.errors import UserError
 from vqaudio.model_folder import save_model
 from vqaudio.training.card import codec_card
 from vqaudio.training.checkpoint import open_run
 from vqaudio.training.data import Crops, duration_seconds
 from vqaudio.training.display import Display
-from vqaudio.training.health import CodebookUse
+from vqaudio.training.health import CodebookUse, LevelHealth, level_health
 from vqaudio.training.learner import Learner, start_ranks
 from vqaudio.training.log import Log
 from vqaudio.training.losses import SpectralLoss
@@ -41,7 +42,7 @@ def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) 
     """
     run = CodecRun(recipe, data, out, resume)
     steps, config = recipe.optimization.steps, recipe.run
-    use = CodebookUse(run.codec.codebook_sizes)
+    use = CodebookUse(run.codec.codebook_sizes, recipe.health.perplexity)
     sums: Counter[str] = Counter()
     log = Log(out / "log", run.step, run.learner.fabric.is_global_zero)
     if run.step == 0:
@@ -58,18 +59,18 @@ def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) 
                     run.restore()
                     sums.clear()
                     break  # the batches to come are another attempt's
-                terms, codes = taken
+                terms, output = taken
                 sums.update({name: value.item() for name, value in terms.items()}, steps=1)
-                use.add(codes)
+                use.add(output.codes)
                 display.advance(run.step)
                 last = run.step == steps
                 if last or run.step % config.log_every == 0:
                     count = sums.pop("steps")
                     means = {name: total / count for name, total in sums.items()}
                     sums.clear()
-                    log.scalars(
-                        run.step, display.show(run.step, means, run.seconds_per_step, use.take())
-                    )
+                    levels = run.health(audio, output) if log.wanted and run.quantizing else []
+                    points = display.show(run.step, means, run.seconds_per_step, use.take(), levels)
+                    log.scalars(run.step, points)
                 if run.validation and (last or run.step % config.validate_every == 0):
                     results = run.validate(log)
                     words = "  ".join(f"{name} {value:.4g}" for name, value in results.items())
@@ -102,6 +103,7 @@ class CodecRun:
         self.codec = Codec(recipe.codec)
         multiple = self.codec.hops[0]
         self.crops = Crops(self.sounds, rate, recipe.data, recipe.run.seed, multiple)
+        check_fillable(recipe.codec, self.codec.codebook_sizes, self.sounds)
         self.validation = [(sounds[row].id, _read(sounds[row], rate)) for row in validation]
         self.identity = {"recipe": recipe.model_dump(mode="json"), "sounds": _fingerprint(self.sounds)}
         going_on = fabric.broadcast(fabric.is_global_zero and open_run(out, self.identity, resume))
@@ -137,34 +139,57 @@ class CodecRun:
         for audio in self.crops.batches(self.step, steps, rank, ranks, attempt):
             yield audio.to(fabric.device)
 
-    def train_step(self, audio: Tensor) -> tuple[dict[str, Tensor], list[Tensor]] | None:
+    def train_step(self, audio: Tensor) -> tuple[dict[str, Tensor], CodecOutput] | None:
         """Take one step, or none where loss or gradient is not finite.
 
         Args:
             audio: float32 `[B, 1, T]`.
 
         Returns:
-            The terms of the loss and the gradient's norm, and the codes per level; None where no
+            The terms of the loss and the gradient's norm, and what the codec gave; None where no
             step was taken.
         """
         self.learner.begin()
-        kept = draw_levels(len(audio), len(self.codec.hops), self.recipe.level_dropout)
-        output = self.learner.model(audio, quantize=self.quantizing, keep_levels=kept.to(audio.device))
+        kept = draw_levels(len(audio), [level.dropout for level in self.recipe.codec.levels])
+        output = self.learner.model(
+            audio,
+            quantize=self.quantizing,
+            keep_levels=kept.to(audio.device),
+            coarse=self.recipe.losses.coarse > 0,
+        )
         terms = self.terms(output, audio)
         norm = self.learner.descend(terms["loss"])
-        return None if norm is None else ({**terms, "gradient": norm}, output.codes)
+        return None if norm is None else ({**terms, "gradient": norm}, output)
 
     def terms(self, output: CodecOutput, audio: Tensor) -> dict[str, Tensor]:
         """Terms of the loss, and `loss`, their sum weighted as the recipe says."""
         weights = self.recipe.losses.model_dump(exclude={"fft_sizes"})
-        terms = dict(output.losses)
-        if output.audio is not None:
-            terms |= self.spectral(output.audio, audio)
-        if output.spectrogram is not None:
-            assert isinstance(self.codec.head, MelSpectrogram)
-            terms["mel"] = (output.spectrogram - self.codec.head.target(audio)).abs().mean()
-        loss = torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
-        return {"loss": loss, **terms}
+        terms = {**output.losses, **self.distances(output.made, audio)}
+        if output.coarse:
+            terms["coarse"] = torch.stack([self.distance(made, audio) for made in output.coarse]).mean()
+        # a term without a weight in the recipe's losses has one in its bottleneck
+        weighted = [weights.get(name, 1.0) * value.float() for name, value in terms.items()]
+        return {"loss": torch.stack(weighted).sum(), **terms}
+
+    def distances(self, made: Tensor, audio: Tensor) -> dict[str, Tensor]:
+        """How far what the codec made is from the sound: `mel`, and `stft` where it made sound."""
+        if isinstance(self.codec.head, MelSpectrogram):
+            return {"mel": (made - self.codec.head.target(audio)).abs().mean()}
+        return self.spectral(made, audio)
+
+    def distance(self, made: Tensor, audio: Tensor) -> Tensor:
+        """The reconstruction's part of the loss: the distances, weighted as the recipe says."""
+        weights = self.recipe.losses
+        each = self.distances(made, audio)
+        return torch.stack([getattr(weights, name) * value for name, value in each.items()]).sum()
+
+    def health(self, audio: Tensor, output: CodecOutput) -> list[LevelHealth]:
+        """What each level adds to the sound of a step."""
+
+        def distance(said: list[Tensor]) -> float:
+            return self.distance(self.codec.render(said), audio).item()
+
+        return level_health(output.said, output.health, distance, self.recipe.health.added, self.step)
 
     @torch.no_grad()
     def validate(self, log: Log) -> dict[str, float]:
@@ -176,9 +201,8 @@ class CodecRun:
                 terms = self.terms(self.learner.model(batch, quantize=self.quantizing), batch)
                 totals.update({key: value.item() for key, value in terms.items()})
                 if self.quantizing:
-                    codes = self.codec.encode(audio)
                     for levels in {1, len(self.codec.hops)}:
-                        made = self.codec.decode(codes, levels=levels)
+                        made = self.codec.reconstruct(audio, levels=levels)
                         log.sound(self.step, f"{name}/levels_{levels}", made[0], self.codec.sample_rate)
         self.results = {key: total / len(self.validation) for key, total in totals.items()}
         log.scalars(self.step, {f"validation/{name}": value for name, value in self.results.items()})
@@ -203,10 +227,30 @@ class CodecRun:
         self.results = values["results"]
 
 
-def draw_levels(batch: int, levels: int, dropout: float) -> Tensor:
-    """How many levels each sound is decoded from: int64 `[batch]`, fewer than all for a share."""
-    fewer = torch.randint(1, max(2, levels), (batch,))
-    return torch.where(torch.rand(batch) < dropout, fewer, levels).clamp(max=levels)
+def draw_levels(batch: int, dropouts: Sequence[float]) -> Tensor:
+    """How many levels each sound is decoded from: int64 `[batch]`, up to the first that is dropped."""
+    stays = torch.rand(batch, len(dropouts)) >= torch.tensor(dropouts)
+    return stays.int().cumprod(dim=1).sum(dim=1)
+
+
+def check_fillable(
+    config: CodecConfig, codebook_sizes: Sequence[Sequence[int]], sounds: Sequence[Sound]
+) -> None:
+    """Refuse codebooks with more codes than the data have frames to set them from.
+
+    Raises:
+        UserError: naming the key.
+    """
+    seconds = sum(duration_seconds(sound) for sound in sounds)
+    for index, (level, sizes) in enumerate(zip(config.levels, codebook_sizes, strict=True)):
+        frames = int(seconds * config.sample_rate / level.hop)
+        if max(sizes, default=0) > frames:
+            given = level.bottleneck.model_dump(exclude_none=True)
+            key = next(key for key in ("codebook_size", "levels", "bits") if key in given)
+            raise UserError(
+                f"codec.levels.{index}.bottleneck.{key}: {max(sizes)} codes, but {seconds:.0f} seconds "
+                f"of sound have only {frames} frames at hop {level.hop}; give fewer codes or more sound"
+            )
 
 
 def _read(sound: Sound, sample_rate: int) -> Tensor:

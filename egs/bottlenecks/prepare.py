@@ -1,0 +1,47 @@
+"""Digits and sentences, as they are distributed, to one manifest.
+
+    python egs/bottlenecks/prepare.py DIGITS SENTENCES MANIFEST
+
+DIGITS is the manifest that egs/fsdd/prepare.py makes. SENTENCES is a folder of recordings of one
+speaker, of which the first 21 minutes are taken, by name: one to test with, the others to train on.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from vqaudio.corpus.manifest import Sound, find_sounds, read_manifest, write_manifest
+from vqaudio.errors import UserError
+from vqaudio.training.data import duration_seconds
+
+TEST_SECONDS, SECONDS = 60.0, 21 * 60.0
+
+
+def sentences(folder: Path) -> list[Sound]:
+    """The first sounds of a folder, with the split of each."""
+    taken: list[Sound] = []
+    seconds = 0.0
+    for sound in find_sounds([folder]):
+        duration = duration_seconds(sound)
+        if seconds + duration > SECONDS:
+            break
+        fields = {"speaker": folder.name, "split": "test" if seconds < TEST_SECONDS else "train"}
+        name = f"{folder.name}/{sound.id}"
+        taken.append(replace(sound, id=name, duration_seconds=duration, fields=fields))
+        seconds += duration
+    return taken
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    for argument in ("digits", "sentences", "manifest"):
+        parser.add_argument(argument, type=Path)
+    arguments = parser.parse_args()
+    try:
+        found = read_manifest(arguments.digits) + sentences(arguments.sentences)
+        write_manifest(arguments.manifest, found)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(len(found), "sounds in", arguments.manifest)

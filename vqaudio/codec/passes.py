@@ -1,0 +1,125 @@
+"""Whole sounds through a codec, a window at a time, by as many workers as are wanted."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vqaudio.codec.heads import LOG_SILENCE, MelSpectrogram
+from vqaudio.codec.inputs import Counted, Sound, check_quantizers, sound_blocks
+from vqaudio.codec.layers import NO_CONTEXT, refit
+from vqaudio.codec.windows import (
+    AudioWindow,
+    Collected,
+    cut,
+    default_workers,
+    inside,
+    ladder,
+    run_ordered,
+    rung,
+    stretch,
+)
+from vqaudio.codes import frames_for
+from vqaudio.errors import UserError
+
+if TYPE_CHECKING:
+    from vqaudio.codec.model import Codec
+
+
+def encode_sounds(
+    codec: "Codec",
+    sounds: Sequence[Sound],
+    sample_rate: int | None,
+    workers: int | None,
+    quantizers: Sequence[int] | None,
+) -> Iterator[tuple[list[Tensor], int]]:
+    """What each level makes of each sound; see `Codec.encode` for the arguments.
+
+    Yields:
+        Per level, coarsest first, int64 `[Q, F_l]`, or float `[D, F_l]` of a continuous one; and the
+        true length of the sound in samples.
+    """
+    kept = check_quantizers(quantizers, codec.codebook_sizes)
+    context = codec.encoder.audio_context(codec.hierarchy.encode_contexts())
+    lengths = ladder(codec.hops[0] / codec.sample_rate)
+
+    def jobs() -> Iterator[AudioWindow | int]:
+        for sound in sounds:
+            blocks = Counted(sound_blocks(sound, sample_rate, codec.sample_rate))
+            yield from cut(blocks, codec.hops[0], context, lengths)
+            yield blocks.num_samples
+
+    def work(job: AudioWindow | int) -> list[Tensor] | int:
+        return job if isinstance(job, int) else _encode_window(codec, job, kept)
+
+    collected = Collected()
+    for result in run_ordered(work, jobs(), _threads(codec, workers)):
+        if not isinstance(result, int):
+            collected.add(result)
+            continue
+        frames = [frames_for(result, hop) for hop in codec.hops]
+        levels, collected = collected.take(frames), Collected()
+        yield levels, result
+
+
+def decode_levels(
+    codec: "Codec", levels: Sequence[Tensor], num_samples: int, workers: int | None
+) -> Iterator[Tensor]:
+    """The sound of what `encode_sounds` gave, or the first few of its levels: `[1, T]` a window."""
+    lengths = ladder(codec.hops[0] / codec.sample_rate)
+    total = levels[0].shape[1]
+
+    def jobs() -> Iterator[tuple[int, int]]:
+        first = 0
+        while first < total:
+            yield first, rung(lengths, total - first)
+            first += rung(lengths, total - first)
+
+    def work(job: tuple[int, int]) -> Tensor:
+        audio = _decode_window(codec, levels, num_samples, *job)
+        return audio[:, : num_samples - job[0] * codec.hops[0]]
+
+    return run_ordered(work, jobs(), _threads(codec, workers))
+
+
+@torch.no_grad()
+def _encode_window(codec: "Codec", window: AudioWindow, quantizers: list[int]) -> list[Tensor]:
+    contexts = codec.hierarchy.encode_contexts()
+    features = codec.encoder(window.audio.to(codec.device), contexts)
+    masks = []
+    for context, hop in zip(contexts, codec.hops, strict=True):
+        ratio = codec.hops[0] // hop
+        frames = None if window.num_samples is None else frames_for(window.num_samples, hop)
+        count = context.left + window.count * ratio + context.right
+        masks.append(inside(window.first * ratio - context.left, count, frames).to(codec.device))
+    codes = codec.hierarchy.encode(features, masks, quantizers)
+    return [refit(c[0], context, NO_CONTEXT).cpu() for c, context in zip(codes, contexts, strict=True)]
+
+
+@torch.no_grad()
+def _decode_window(
+    codec: "Codec", levels: Sequence[Tensor], num_samples: int, first: int, count: int
+) -> Tensor:
+    wanted = codec.decoder.context_before(codec.head.context)
+    contexts = codec.hierarchy.decode_contexts(wanted)
+    pieces, masks = [], []
+    for index, (context, hop) in enumerate(zip(contexts, codec.hops, strict=True)):
+        ratio = codec.hops[0] // hop
+        start, frames = first * ratio - context.left, context.left + count * ratio + context.right
+        masks.append(inside(start, frames, frames_for(num_samples, hop)).to(codec.device))
+        if index < len(levels):
+            pieces.append(stretch(levels[index], start, frames).to(codec.device))
+    x = codec.frames(codec.hierarchy.decode(pieces, masks, wanted))
+    if not isinstance(codec.head, MelSpectrogram):
+        return codec.head(x)[0].cpu()
+    start = first * (codec.hops[0] // codec.head.hop) - codec.head.context.left
+    mask = inside(start, x.shape[2], frames_for(num_samples, codec.head.hop)).to(codec.device)
+    log_mel = torch.where(mask > 0, codec.head(x), LOG_SILENCE)
+    return codec.head.griffin_lim(log_mel, start)[0].cpu()
+
+
+def _threads(codec: "Codec", workers: int | None) -> int:
+    if workers is not None and workers < 1:
+        raise UserError(f"workers {workers}: must be at least 1")
+    return (workers or default_workers()) if codec.device.type == "cpu" else 1

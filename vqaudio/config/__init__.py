@@ -1,0 +1,53 @@
+"""What a YAML file may say: one schema, where an unknown or impossible key is an error.
+
+Configurations are built once, at the edge; modules take plain arguments.
+"""
+
+from vqaudio.config.bottleneck import (
+    Bottleneck,
+    GaussianBottleneck,
+    GroupedResidualBottleneck,
+    GumbelBottleneck,
+    ResidualBottleneck,
+    ScalarBottleneck,
+    VectorBottleneck,
+)
+from vqaudio.config.codec import (
+    CodecConfig,
+    ISTFTHead,
+    Level,
+    MelFront,
+    MelHead,
+    UpsampleHead,
+    WaveformFront,
+)
+from vqaudio.config.prior import PriorConfig, PriorRecipe
+from vqaudio.config.reading import parse_section, read_recipe
+from vqaudio.config.section import Section
+from vqaudio.config.training import CodecData, CodecRecipe, Optimization, Perturbation
+
+__all__ = [
+    "Bottleneck",
+    "CodecConfig",
+    "CodecData",
+    "CodecRecipe",
+    "GaussianBottleneck",
+    "GroupedResidualBottleneck",
+    "GumbelBottleneck",
+    "ISTFTHead",
+    "Level",
+    "MelFront",
+    "MelHead",
+    "Optimization",
+    "Perturbation",
+    "PriorConfig",
+    "PriorRecipe",
+    "ResidualBottleneck",
+    "ScalarBottleneck",
+    "Section",
+    "UpsampleHead",
+    "VectorBottleneck",
+    "WaveformFront",
+    "parse_section",
+    "read_recipe",
+]
