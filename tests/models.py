@@ -59,22 +59,48 @@ WAVEFORM_CODEC: dict[str, Any] = {
 }
 
 
-def codec_config(front: str = "mel", head: str = "istft", levels: int = 2) -> CodecConfig:
-    """Of a codec at 8 kHz with hops of 320 (, 160 (, 80)) samples."""
+def codec_config(
+    front: str = "mel",
+    head: str = "istft",
+    levels: int = 2,
+    encoders: str = "shared",
+    bottlenecks: dict[int, dict[str, Any]] | None = None,
+) -> CodecConfig:
+    """Of a codec at 8 kHz with hops of 320 (, 160 (, 80)) samples.
+
+    Args:
+        front: of FRONTS.
+        head: of HEADS.
+        levels: how many.
+        encoders: shared or independent.
+        bottlenecks: other sections for some levels.
+    """
+    sections = [
+        {**level, "bottleneck": (bottlenecks or {}).get(index, level["bottleneck"])}
+        for index, level in enumerate(LEVELS[:levels])
+    ]
     return CodecConfig.model_validate(
         {
             "sample_rate": 8000,
             "front": FRONTS[front],
-            "levels": LEVELS[:levels],
+            "encoders": encoders,
+            "levels": sections,
             "head": HEADS[head],
         }
     )
 
 
-def tiny_codec(front: str = "mel", head: str = "istft", levels: int = 2, steps: int = 5) -> Codec:
+def tiny_codec(
+    front: str = "mel",
+    head: str = "istft",
+    levels: int = 2,
+    steps: int = 5,
+    encoders: str = "shared",
+    bottlenecks: dict[int, dict[str, Any]] | None = None,
+) -> Codec:
     """A codec whose codebooks were set from, and followed, a few batches of noise of varying colour."""
     torch.manual_seed(0)
-    codec = Codec(codec_config(front, head, levels))
+    codec = Codec(codec_config(front, head, levels, encoders, bottlenecks))
     with torch.no_grad():
         for _ in range(steps):
             codec(coloured_noise(4, 3200))

@@ -45,6 +45,11 @@ def changed(*path: str | int, to: Any) -> dict[str, Any]:
     return values
 
 
+def bottleneck(kind: str = "vector", **values: Any) -> dict[str, Any]:
+    """`WAVEFORM_CODEC` with another bottleneck at its coarsest level."""
+    return changed("levels", 0, "bottleneck", to={"kind": kind, **values})
+
+
 def test_recipes_are_there() -> None:
     assert list(RECIPES.glob("codec/*.yaml"))
     assert list(RECIPES.glob("prior/*.yaml"))
@@ -138,6 +143,35 @@ def test_bad_overrides_are_named(tmp_path: Path, overrides: list[str], named: st
             r"codec.levels.0.bottleneck",
         ),
         ({"codec": changed("levels", 0, "bottleneck", "quantizers", to=2)}, "quantizers: no such key"),
+        ({"codec": bottleneck(codebook_size=16, bits=4)}, "bottleneck.*codebook_size: give it, or bits"),
+        ({"codec": bottleneck()}, "bottleneck.*codebook_size: give it, or bits, and not both"),
+        ({"codec": bottleneck(bits=31)}, "bottleneck.*bits: "),
+        ({"codec": bottleneck(bits=0)}, "bottleneck.*bits: "),
+        ({"codec": bottleneck(bits=4, beta=-1.0)}, "bottleneck.*beta: no such key"),
+        ({"codec": bottleneck(bits=4, distance="manhattan")}, "bottleneck.*distance: "),
+        ({"codec": bottleneck("residual", bits=9)}, "bits: 9 are not the same for each of 2"),
+        ({"codec": bottleneck("residual", bits=8, distance="cosine")}, "distance: no such key"),
+        ({"codec": bottleneck("residual", codebook_size=8, dropout=1.5)}, "bottleneck.*dropout: "),
+        ({"codec": bottleneck("grouped_residual", bits=8, dim=9)}, "groups: 2 does not divide dim, 9"),
+        ({"codec": bottleneck("grouped_residual", bits=6)}, "bits: 6 are not the same for each of 4"),
+        ({"codec": bottleneck("scalar")}, "bottleneck.*bits: give them, or the levels of fsq"),
+        ({"codec": bottleneck("scalar", bits=4, levels=[4, 4])}, "bottleneck.*bits: give them, or"),
+        ({"codec": bottleneck("scalar", method="lfq", levels=[2, 2])}, "levels: lfq knows only bits"),
+        ({"codec": bottleneck("scalar", method="bsq", levels=[2, 2])}, "levels: bsq knows only bits"),
+        ({"codec": bottleneck("scalar", levels=[1, 4])}, "bottleneck.*levels.0: "),
+        ({"codec": bottleneck("scalar", levels=[])}, "bottleneck.*levels: "),
+        ({"codec": bottleneck("scalar", levels=[16] * 8)}, "levels: 4294967296 codes are more than"),
+        ({"codec": bottleneck("gaussian", beta=-0.1)}, "bottleneck.*beta: "),
+        ({"codec": bottleneck("gaussian", free_bits=-0.1)}, "bottleneck.*free_bits: "),
+        ({"codec": bottleneck("gaussian", codebook_size=8)}, "codebook_size: no such key"),
+        ({"codec": bottleneck("gumbel", bits=4, temperature=0.0)}, "bottleneck.*temperature: "),
+        ({"codec": bottleneck("gumbel", bits=4, anneal_steps=-1)}, "bottleneck.*anneal_steps: "),
+        ({"codec": changed("levels", 0, "dropout", to=0.1)}, "levels.0.dropout: nothing is left"),
+        ({"codec": changed("levels", 1, "hop", to=48)}, "levels.0.hop: 256 is not a multiple"),
+        ({"codec": changed("encoders", to="apart")}, "codec.encoders: "),
+        ({"losses": {"coarse": -1.0}}, "losses.coarse: "),
+        ({"losses": {"beta": 1.0}}, "losses.beta: no such key"),
+        ({"health": {"added": 1.5}}, "health.added: "),
         ({"codec": changed("head", "hop", to=48)}, "head"),
         ({"codec": changed("head", "n_fft", to=100)}, "codec.head.*n_fft"),
         ({"codec": changed("head", to=None)}, "codec.head: "),
@@ -183,3 +217,34 @@ def test_configurations_survive_yaml() -> None:
     config = parse_section(CodecConfig, WAVEFORM_CODEC, "test")
     text = yaml.safe_dump(config.model_dump())
     assert parse_section(CodecConfig, yaml.safe_load(text), "test") == config
+
+
+@pytest.mark.parametrize(
+    ("section", "sizes"),
+    [
+        ({"kind": "vector", "bits": 5}, [32]),
+        ({"kind": "residual", "quantizers": 3, "bits": 12}, [16] * 3),
+        ({"kind": "grouped_residual", "quantizers": 2, "groups": 2, "bits": 12}, [8] * 4),
+        ({"kind": "scalar", "bits": 5}, [32]),
+        ({"kind": "scalar", "bits": 10}, [1024]),
+        ({"kind": "scalar", "method": "lfq", "bits": 7}, [128]),
+        ({"kind": "scalar", "method": "bsq", "bits": 7}, [128]),
+        ({"kind": "gumbel", "bits": 5}, [32]),
+        ({"kind": "gaussian", "bits": 5}, []),
+    ],
+)
+def test_bits_are_those_of_a_frame_whatever_the_kind(section: dict[str, Any], sizes: list[int]) -> None:
+    config = parse_section(CodecConfig, bottleneck(**section), "test")
+    assert Codec(config).codebook_sizes[0] == sizes
+
+
+def test_a_key_at_its_default_leaves_the_identity_as_it_is() -> None:
+    plain = parse_section(CodecConfig, WAVEFORM_CODEC, "test")
+    spelled = parse_section(CodecConfig, plain.model_dump(mode="json"), "test")
+    assert "encoders" in spelled.model_dump()
+    assert "codebook" in spelled.model_dump()["levels"][0]["bottleneck"]
+    assert spelled.identity() == plain.identity()
+    assert "encoders" not in plain.identity()
+    assert "codebook" not in plain.identity()["levels"][0]["bottleneck"]
+    other = parse_section(CodecConfig, changed("encoders", to="independent"), "test")
+    assert other.identity() != plain.identity()

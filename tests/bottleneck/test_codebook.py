@@ -1,9 +1,12 @@
-"""The codebook: start, assignment, averages, revival."""
+"""The codebook: start, assignment, averages, gradients, revival."""
 
+import pytest
 import torch
 from torch import Tensor
 
-from vqaudio.bottleneck.codebook import AverageCodebook
+from vqaudio.bottleneck.codebook import CODEBOOKS, AverageCodebook, Codebook, LinearCodebook
+from vqaudio.bottleneck.residual import ResidualQuantizer
+from vqaudio.bottleneck.vector import VectorQuantizer
 
 
 def clusters(count: int, dim: int, samples: int, spread: float = 0.05) -> tuple[Tensor, Tensor]:
@@ -15,7 +18,7 @@ def clusters(count: int, dim: int, samples: int, spread: float = 0.05) -> tuple[
     return centres, centres[chosen] + spread * torch.randn(samples, dim, generator=generator)
 
 
-def error(codebook: AverageCodebook, x: Tensor) -> float:
+def error(codebook: Codebook, x: Tensor) -> float:
     return float((x - codebook.lookup(codebook.assign(x))).square().mean())
 
 
@@ -91,7 +94,8 @@ def test_drifting_inputs_leave_no_code_dead() -> None:
         codebook.update(x, codebook.assign(x))
         if step % 10 == 9:
             codebook.revive(x, generator)
-    used = torch.cat([codebook.assign(x + 0.3 * torch.randn_like(x)) for _ in range(8)]).unique()
+    noises = [0.3 * torch.randn(512, 16, generator=generator) for _ in range(8)]
+    used = torch.cat([codebook.assign(x + noise) for noise in noises]).unique()
     assert len(used) >= 122
 
 
@@ -100,3 +104,119 @@ def test_starting_from_fewer_samples_than_codes_works() -> None:
     codebook = started(16, 3, x, batch=5)
     assert error(codebook, x) < 1e-10
     assert codebook.centroids.isfinite().all()
+
+
+def uneven(samples: int, seed: int = 0) -> Tensor:
+    """`[samples, 8]` with a covariance of very unlike axes, far from the origin."""
+    axes = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(9))).Q
+    spread = torch.logspace(-1.5, 1, 8)
+    generator = torch.Generator().manual_seed(seed)
+    return 20 + torch.randn(samples, 8, generator=generator) * spread @ axes.T
+
+
+def test_a_linear_codebook_starts_with_mean_and_covariance_of_the_data_and_uses_most_codes() -> None:
+    codebook = LinearCodebook(4096, 8, 0.99)
+    codebook.start(uneven(20_000), 1000, torch.Generator().manual_seed(1))
+    centroids, data = codebook.centroids.detach().double(), uneven(20_000).double()
+    torch.testing.assert_close(centroids.mean(0), data.mean(0), atol=0.5, rtol=0)
+    spreads = [torch.linalg.eigvalsh(torch.cov(x.T)) for x in (centroids, data)]
+    ratio = spreads[0] / spreads[1]
+    assert ((ratio > 0.8) & (ratio < 1.25)).all()
+    codes = codebook.assign(uneven(8 * 4096, seed=2))
+    assert len(codes.unique()) > 0.6 * 4096
+    assert codebook.counts.sum() == pytest.approx(1000)
+
+
+@pytest.mark.parametrize("kind", ["learned", "linear"])
+def test_codes_learn_from_the_codebook_loss_and_from_nothing_else(kind: str) -> None:
+    quantizer = ResidualQuantizer(16, 2, 8, codebook=kind)  # type: ignore[arg-type]
+    x = uneven(400).T.reshape(1, 8, 400)
+    quantizer(x)
+    weights = dict(quantizer.named_parameters())
+    result = quantizer(x)
+    for other in (result.features.square().sum(), result.losses["commitment"]):
+        assert not other.requires_grad
+    result = quantizer(x.clone().requires_grad_())
+    for other in (result.features.square().sum(), result.losses["commitment"]):
+        found = torch.autograd.grad(other, weights.values(), allow_unused=True, retain_graph=True)
+        assert all(gradient is None for gradient in found)
+    found = torch.autograd.grad(result.losses["codebook"], weights.values())
+    assert all(gradient.abs().sum() > 0 for gradient in found)
+
+
+def test_the_codebook_loss_pulls_codes_to_the_mean_of_what_chose_them() -> None:
+    quantizer = VectorQuantizer(4, 8, codebook="learned")
+    x = uneven(400)
+    quantizer(x.T[None])
+    codes = quantizer.codebooks[0].assign(x)
+    loss = quantizer(x.T[None]).losses["codebook"]
+    [(name, weight)] = quantizer.named_parameters()
+    (gradient,) = torch.autograd.grad(loss, weight)
+    assert name == "codebooks.0.weight"
+    for code in range(4):
+        chose = x[codes == code]
+        expected = 2 * (weight[code].detach() - chose).sum(0) / x.numel()
+        torch.testing.assert_close(gradient[code], expected, atol=1e-4, rtol=1e-3)
+
+
+def test_codes_by_averages_have_no_loss() -> None:
+    quantizer = VectorQuantizer(4, 8)
+    result = quantizer(uneven(400).T[None].requires_grad_())
+    assert set(result.losses) == {"commitment"}
+    assert not list(quantizer.parameters())
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+@pytest.mark.parametrize("kind", CODEBOOKS)
+def test_a_revived_code_stays_where_it_was_put(kind: str, cosine: bool) -> None:
+    torch.manual_seed(0)
+    codebook = CODEBOOKS[kind](64, 8, 0.9, cosine)  # type: ignore[index]
+    _, old = clusters(4, 8, 1000)
+    new = old.flip(1) - 5
+    if cosine:
+        old, new = (torch.nn.functional.normalize(x, dim=1) for x in (old, new))
+    codebook.start(old, 500, torch.Generator().manual_seed(1))
+    weights = list(codebook.parameters())
+    optimizer = torch.optim.Adam(weights, 1e-5) if weights else None
+
+    def step() -> None:
+        codes = codebook.assign(new)
+        if optimizer is not None:
+            optimizer.zero_grad()
+            (codebook.lookup(codes) - new).square().mean().backward()
+            optimizer.step()
+        codebook.update(new, codes)
+
+    for _ in range(60):
+        step()
+    before = codebook.centroids.detach().clone()
+    dead = codebook.counts < 0.2 * codebook.counts.mean()
+    assert codebook.revive(new, torch.Generator().manual_seed(2)) == int(dead.sum()) > 8
+    placed = codebook.centroids.detach().clone()
+    assert (
+        torch.cdist(placed[dead].double(), new.double()).min(1).values.max() < 1e-3
+    )  # each on a vector of the data
+    torch.testing.assert_close(placed[~dead], before[~dead])
+    step()
+    after = codebook.centroids.detach()
+    assert (after[dead] - placed[dead]).norm(dim=1).median() < 0.2
+    assert codebook.revive(new, torch.Generator().manual_seed(3)) == 0
+    assert len(codebook.assign(new).unique()) > 24
+
+
+@pytest.mark.parametrize("kind", CODEBOOKS)
+def test_by_angle_codes_have_unit_length_and_the_nearest_is_that_of_least_angle(kind: str) -> None:
+    quantizer = VectorQuantizer(32, 4, codebook=kind, distance="cosine")  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(4)
+    for _ in range(12):
+        quantizer(torch.randn(2, 4, 100, generator=generator) * 5)
+    centroids = quantizer.codebooks[0].centroids.detach()
+    torch.testing.assert_close(centroids.norm(dim=1), torch.ones(32))
+    x = torch.randn(1, 4, 500, generator=generator)
+    angles = torch.nn.functional.cosine_similarity(
+        x[0].T[:, None].double(), centroids[None].double(), dim=2
+    )
+    quantizer.eval()
+    assert torch.equal(quantizer.encode(x)[0, 0], angles.argmax(1))
+    assert torch.equal(quantizer.encode(x), quantizer.encode(0.01 * x))
+    torch.testing.assert_close(quantizer(x).features.norm(dim=1), torch.ones(1, 500))

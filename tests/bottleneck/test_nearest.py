@@ -66,8 +66,9 @@ def test_what_is_not_a_number_still_has_a_code() -> None:
     assert torch.equal(found[rest], nearest(x.nan_to_num(0, 0, 0), centroids)[rest])
 
 
-def test_no_gradient_passes_and_none_is_in_the_way() -> None:
-    x, centroids = random(300, 1000, 8)
+@pytest.mark.parametrize("codes", [100, 1000])
+def test_no_gradient_passes_and_autocast_changes_nothing(codes: int) -> None:
+    x, centroids = random(300, codes, 8)
     expected = nearest(x, centroids)
     assert torch.equal(nearest(x.clone().requires_grad_(), centroids.clone().requires_grad_()), expected)
     with torch.no_grad():

@@ -72,8 +72,9 @@ def test_ranks_are_equal_after_every_step_whatever_the_size_of_their_batches(
     of_two: Path, name: str
 ) -> None:
     found = [json.loads((of_two / f"{name}.{rank}.json").read_text()) for rank in (0, 1)]
-    assert found[0] == found[1]
-    assert found[0]["unequal"] == [], f"of {STEPS} steps"
+    one, other = (rank["hashes"] for rank in found)
+    assert [step for step in range(STEPS) if one[step] != other[step]] == []
+    assert len(set(one)) == STEPS  # every step learned something
     assert found[0]["revived"] > 0
 
 
@@ -82,6 +83,8 @@ def test_two_ranks_with_half_a_batch_each_learn_what_one_learns_of_all(of_two: P
     one, two = few_steps(name, 0), load_file(of_two / f"{name}.0.safetensors")
     assert one.keys() == two.keys()
     for key, value in one.items():
-        torch.testing.assert_close(value, two[key], atol=1e-5, rtol=1e-4, msg=lambda m, k=key: f"{k}: {m}")
+        torch.testing.assert_close(
+            value, two[key], atol=1e-5, rtol=1e-4, msg=lambda m, k=key: f"{k}: {m}"
+        )
     assert one["losses"].isfinite().all()
     assert one["losses"].std() > 0

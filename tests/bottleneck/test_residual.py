@@ -66,6 +66,47 @@ def test_every_stage_commits_the_encoder() -> None:
     assert all(part.abs().mean() > 1e-6 for part in parts)
 
 
+def test_stages_that_a_sound_is_not_given_cost_it_nothing() -> None:
+    quantizer = trained().eval()
+    x = batch(1)
+    found = quantizer(x, kept=torch.tensor([1, 3, 2, 1])).losses["commitment"]
+    codes = quantizer.encode(x)
+    errors = [(x - quantizer.decode(codes[:, :q])).square().mean(dim=(1, 2)) for q in (1, 2, 3)]
+    expected = errors[0].sum() + errors[1][1:3].sum() + errors[2][1]
+    torch.testing.assert_close(found, expected / 4 / 3)
+
+
+def test_a_late_stage_is_revived_from_what_the_stages_before_left_over() -> None:
+    quantizer = trained()
+    samples = torch.cat([batch(s) for s in range(4)]).transpose(1, 2).reshape(-1, 6) + 10
+    last = quantizer.codebooks[2]
+    last.counts[5] = last.sums[5] = 0
+    for _ in range(600):  # let the first stages follow
+        for codebook, own in zip(quantizer.codebooks, left_over(quantizer, samples), strict=True):
+            if codebook is not last:
+                codebook.update(own, codebook.assign(own))
+    quantizer.revive(samples, torch.Generator().manual_seed(0))
+    distances = torch.cdist(last.centroids[5:6].double(), left_over(quantizer, samples)[2].double())
+    assert distances.min() < 1e-4
+    assert last.centroids[5].norm() < 5  # far from the samples themselves
+
+
+def left_over(quantizer: ResidualQuantizer, samples: Tensor) -> list[Tensor]:
+    """What each stage is given of `[N, D]`."""
+    given = [samples]
+    for codebook in quantizer.codebooks:
+        given.append(given[-1] - codebook.lookup(codebook.assign(given[-1])))
+    return given[:-1]
+
+
+def test_the_loss_of_learned_codes_does_not_reach_the_encoder() -> None:
+    quantizer = ResidualQuantizer(16, 2, 6, codebook="learned")
+    quantizer(batch(0))
+    x = batch(1).requires_grad_()
+    (gradient,) = torch.autograd.grad(quantizer(x).losses["codebook"], x, allow_unused=True)
+    assert gradient is None
+
+
 def test_dropout_leaves_whole_stages_out_for_some_sounds() -> None:
     quantizer = trained(dropout=1.0)
     torch.manual_seed(0)

@@ -6,11 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from tests.cli.conftest import Models, Program, Result
+from tests.cli.conftest import CARD, Models, Program, Result
+from tests.models import WAVEFORM_CODEC
 from tests.sounds import WavMaker
+from vqaudio.codec.model import Codec
+from vqaudio.config import CodecConfig, parse_section
 from vqaudio.corpus.ledger import read_ledger
+from vqaudio.model_folder import save_model
 
 
 def assert_one_line(ran: Result, *wanted: str | Path) -> None:
@@ -88,6 +93,64 @@ def test_a_key_that_does_not_exist(program: Program, tmp_path: Path, recipe: Pat
     recipe.write_text(yaml.safe_dump(values))
     ran = program("train", "codec", recipe, "--data", "any.jsonl", "--out", tmp_path / "out")
     assert_one_line(ran, recipe, "optimization.learning_rat", "no such key")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("codec.levels.0.bottleneck.codebook_size=100000", "levels.0.bottleneck.codebook_size: 100000"),
+        (
+            "codec.levels.1.bottleneck={kind: scalar, levels: [64, 64, 64]}",
+            "levels.1.bottleneck.levels: 262144",
+        ),
+        ("codec.levels.1.bottleneck={kind: gumbel, bits: 20}", "levels.1.bottleneck.bits: 1048576"),
+        # more than any memory holds
+        ("codec.levels.1.bottleneck.codebook_size=99999999999999", "codebook_size: 99999999999999"),
+    ],
+)
+def test_a_codebook_that_the_sounds_cannot_fill(
+    program: Program, tokens: Path, tmp_path: Path, recipe: Path, override: str, named: str
+) -> None:
+    words = ["--data", tokens.parent / "sounds.jsonl", "--out", tmp_path / "out"]
+    ran = program("train", "codec", recipe, override, *words)
+    assert_one_line(ran, "codec.levels.", f"{named} codes", "give fewer codes or more sound")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def continuous_codec(tmp_path: Path) -> Path:
+    """A model folder whose finer level is Gaussian."""
+    values = {**WAVEFORM_CODEC, "levels": [*WAVEFORM_CODEC["levels"]]}
+    values["levels"][1] = {**values["levels"][1], "bottleneck": {"kind": "gaussian", "dim": 4}}
+    torch.manual_seed(0)
+    codec = Codec(parse_section(CodecConfig, values, "test"))
+    with torch.no_grad():
+        codec(torch.randn(2, 1, 8192))
+    save_model(tmp_path / "continuous", codec.eval(), CARD)
+    return tmp_path / "continuous"
+
+
+def test_a_level_without_codes_cannot_be_tokenized(
+    program: Program, continuous_codec: Path, wav: WavMaker, tmp_path: Path
+) -> None:
+    sound = wav()
+    ran = program("tokenize", sound, "--out", tmp_path / "out", "--codec", continuous_codec)
+    assert_one_line(ran, "levels.1.bottleneck.kind: gaussian is continuous")
+    assert not (tmp_path / "out").exists()
+    ran = program("reconstruct", sound, "--out", tmp_path / "out", "--codec", continuous_codec)
+    assert ran.status == 0, ran.err
+    ran = program("info", continuous_codec)
+    assert ran.status == 0, ran.err
+
+
+@pytest.mark.parametrize("verb", ["synthesize", "sample"])
+def test_a_codec_without_codes_makes_no_sound_of_tokens(
+    program: Program, models: Models, continuous_codec: Path, tokens: Path, tmp_path: Path, verb: str
+) -> None:
+    what = [tokens] if verb == "synthesize" else ["--prior", models.prior]
+    ran = program(verb, *what, "--out", tmp_path / "out", "--codec", continuous_codec)
+    assert_one_line(ran, continuous_codec)
     assert not (tmp_path / "out").exists()
 
 

@@ -135,6 +135,24 @@ def test_data_that_always_break_end_the_run_in_one_line(
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "out").values())
 
 
+@pytest.mark.parametrize("step", [2, 6, 7])  # in the warm start, where codes are set, and after it
+def test_features_that_are_not_finite_are_the_guards_business_with_linear_codebooks_too(
+    recipe: CodecRecipe, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+):
+    values = recipe.model_dump(mode="json")
+    for level in values["codec"]["levels"]:
+        level["bottleneck"]["codebook"] = "linear"
+    batch = Crops.batch
+    monkeypatch.setattr(
+        Crops,
+        "batch",
+        lambda self, now, *place: batch(self, now, *place) * (float("nan") if now == step else 1.0),
+    )
+    with pytest.raises(UserError, match=rf"step {step}: .* lower optimization.learning_rate"):
+        fit_codec(CodecRecipe.model_validate(values), manifest, tmp_path / "out")
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "out").values())
+
+
 def test_resume_of_another_recipe_names_the_key(recipe: CodecRecipe, manifest: Path, tmp_path: Path):
     recipe = changed(recipe, "optimization", steps=1)
     fit_codec(recipe, manifest, tmp_path / "out")

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from tests.training.conftest import TINY
@@ -36,15 +38,18 @@ save_file(state, f"{out}.rank{run.learner.fabric.global_rank}")
 """
 
 
-def train(script: Path, manifest: Path, out: Path, steps: int, resume: bool) -> str:
+def torchrun(*words: str | Path) -> str:
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    words = json.dumps([TINY, str(manifest), str(out), steps, resume])
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(
-        [*run, str(script), words], capture_output=True, text=True, env=environment, timeout=300
-    )
+    ran = subprocess.run([*run, *words], capture_output=True, text=True, env=environment, timeout=300)
     assert ran.returncode == 0, ran.stderr[-2000:]
     return ran.stdout
+
+
+def train(
+    script: Path, manifest: Path, out: Path, steps: int, resume: bool, recipe: dict[str, Any] = TINY
+) -> str:
+    return torchrun(script, json.dumps([recipe, str(manifest), str(out), steps, resume]))
 
 
 def test_two_ranks_hold_the_same_codec_and_go_on_together(tmp_path: Path, manifest: Path) -> None:
@@ -54,7 +59,38 @@ def test_two_ranks_hold_the_same_codec_and_go_on_together(tmp_path: Path, manife
     said = train(script, manifest, out, 10, resume=True)
     assert said.count("from step 8") == 1  # one rank speaks
     assert len(list((out / "log").iterdir())) == 2  # and writes, once a start
+    assert "11 sounds, 1 for validation" in said  # which do not divide among two
     one, other = (load_file(tmp_path / f"out.rank{rank}") for rank in (0, 1))
     assert all(torch.equal(one[name], other[name]) for name in one)
     state = load_file(out / "training_state" / "model.safetensors")
     assert all(torch.equal(one[name], state[name]) for name in one)
+
+
+def test_two_ranks_hold_the_same_codebooks_where_these_are_learned_by_gradient(
+    tmp_path: Path, manifest: Path
+) -> None:
+    script, out = tmp_path / "train.py", tmp_path / "out"
+    script.write_text(TRAIN, encoding="utf-8")
+    coarse = {"kind": "gumbel", "codebook_size": 16, "dim": 4}
+    fine = {"kind": "grouped_residual", "codebook_size": 8, "dim": 4, "codebook": "linear"}
+    sections = [coarse, {**fine, "dropout": 0.5}]
+    levels = [
+        {**level, "bottleneck": section}
+        for level, section in zip(TINY["codec"]["levels"], sections, strict=True)
+    ]
+    recipe = {**TINY, "codec": {**TINY["codec"], "levels": levels, "encoders": "independent"}}
+    train(script, manifest, out, 12, resume=False, recipe=recipe)
+    one, other = (load_file(tmp_path / f"out.rank{rank}") for rank in (0, 1))
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_the_command_line_under_torchrun_trains_and_goes_on(tmp_path: Path, manifest: Path) -> None:
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "out"
+    recipe.write_text(yaml.safe_dump(TINY))
+    words = ["-m", "vqaudio", "train", "codec", recipe, "--data", manifest, "--out", out]
+    said = torchrun(*words, "optimization.steps=7")
+    assert said.count("trained for 7 steps") == 1
+    said = torchrun(*words, "optimization.steps=9", "--resume")
+    assert said.count("from step 7") == 1
+    assert said.count("trained for 9 steps") == 1
+    assert "after 9 of 9 steps" in (out / "README.md").read_text()

@@ -27,13 +27,19 @@ class Recent(nn.Module):
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def push(self, x: Tensor) -> None:
-        """Keep the vectors `[N, D]` of this step, from every rank; none whose length is no number."""
+    def push(self, x: Tensor) -> int:
+        """Keep the vectors `[N, D]` of this step, from every rank; none whose length is no number.
+
+        Returns:
+            How many vectors all ranks brought.
+        """
         x = gather_from_ranks(x)
+        brought = len(x)
         x = x[x.square().sum(1).isfinite()][-self.capacity :]
         places = (self.pushed + torch.arange(len(x), device=x.device)) % self.capacity
         self.vectors[places] = x.to(self.vectors.dtype)
         self.pushed += len(x)
+        return brought
 
     def all(self) -> Tensor:
         """`[N, D]`, at most the capacity."""

@@ -7,7 +7,6 @@ from einops import rearrange
 from torch import Tensor
 
 from vqaudio.bottleneck.base import Bottleneck
-from vqaudio.bottleneck.ranks import world_size
 from vqaudio.bottleneck.recent import Recent
 
 REVIVAL_INTERVAL = 10  # steps from one look for dead codes to the next
@@ -38,13 +37,13 @@ class TendedBottleneck(Bottleneck):
 
         Before, because what a step computes with must stay as it is until its backward pass.
         """
-        self.recent.push(rearrange(x, "b d f -> (b f) d"))
+        batch = self.recent.push(rearrange(x, "b d f -> (b f) d"))
         if not quantize or not len(self.recent.all()):
             return
         # alike on all ranks, and after a resume
         generator = torch.Generator().manual_seed(int(self.steps))
         if not self.started:
-            self.start(self.recent.all(), x.shape[0] * x.shape[2] * world_size(), generator)
+            self.start(self.recent.all(), batch, generator)
             self.started.fill_(True)
         elif int(self.steps) % REVIVAL_INTERVAL == 0:
             self.revive(self.recent.all(), generator)
