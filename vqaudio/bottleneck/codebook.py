@@ -7,17 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqaudio.bottleneck.kmeans import draw, kmeans, totals
+from vqaudio.bottleneck.kmeans import kmeans, totals
 from vqaudio.bottleneck.nearest import nearest
 from vqaudio.bottleneck.ranks import sum_over_ranks
 
 CodebookName = Literal["average", "learned", "linear"]
-DEAD = 0.2  # of the mean count: a code that is used less is given another place
-REVIVED = 0.5  # of the mean count: what it then starts with, some hundred steps to prove itself
+PATIENCE = 16  # vectors a code that pass without it being chosen, until it is dead
+REVIVED = 0.1  # of the mean count: light, so that the next vectors take it where they are
 
 
 class Codebook(nn.Module, ABC):
-    """`K` vectors, and how often each was chosen of late. All of it is fp32, whatever the autocast.
+    """`K` vectors, how often each was chosen of late, and how long not. All fp32, whatever the autocast.
 
     Whatever sets a code sets all the state that makes it, so that no later update can undo it.
 
@@ -28,12 +28,15 @@ class Codebook(nn.Module, ABC):
         cosine: whether vectors have unit length, so that the nearest is that of least angle.
     """
 
+    training_only = ("idle",)
     counts: Tensor
+    idle: Tensor  # vectors that have passed since a code was chosen, on all ranks
 
     def __init__(self, size: int, dim: int, decay: float, cosine: bool = False) -> None:
         super().__init__()
         self.size, self.dim, self.decay, self.cosine = size, dim, decay, cosine
         self.register_buffer("counts", torch.zeros(size))
+        self.register_buffer("idle", torch.zeros(size, dtype=torch.int64))
 
     @property
     def centroids(self) -> Tensor:
@@ -72,24 +75,43 @@ class Codebook(nn.Module, ABC):
         """Follow the vectors `[N, D]` and the codes chosen for them, over all ranks together."""
         sums, counts = totals(x, codes, self.size)
         sum_over_ranks(sums, counts)
+        self.idle += int(counts.sum())
+        self.idle[counts > 0] = 0
         self.counts.lerp_(counts, 1 - self.decay)
         self.follow(sums)
 
     def follow(self, sums: Tensor) -> None:
         """Move towards vectors whose sums a code are `[K, D]`; codes learned by gradient do not."""
 
+    def dead(self) -> Tensor:
+        """Codes that were not chosen for long: int64, ascending."""
+        return (self.idle > PATIENCE * self.size).nonzero().squeeze(1)
+
     @torch.no_grad()
     def revive(self, samples: Tensor, generator: torch.Generator) -> int:
-        """Give codes that are hardly chosen a vector each of `samples` `[N, D]`.
+        """Put each dead code beside one that has too much to stand for.
+
+        Vectors of `samples` `[N, D]` are drawn by their squared distance from their code, as k-means++
+        has it (Arthur and Vassilvitskii 2007), which takes them from crowded and from wide cells
+        alike. A dead code is put between the mean of the drawn vector's cell and the vector, mostly
+        near the mean: on the vector itself it would win little but that one, since in many
+        dimensions vectors lie far apart, and would soon be dead again.
 
         Returns:
             How many codes were replaced.
         """
-        mean = float(self.counts.mean())
-        dead = (self.counts < DEAD * mean).nonzero().squeeze(1)
+        dead = self.dead()[: len(samples)]
         if len(dead):
-            counts = self.counts.new_full(dead.shape, REVIVED * mean)
-            self.place(dead, draw(samples, len(dead), generator), counts)
+            codes = self.assign(samples)
+            sums, counts = totals(samples, codes, self.size)
+            errors = (samples - self.lookup(codes)).square().sum(1).cpu() + 1e-12
+            chosen = torch.multinomial(errors, len(dead), generator=generator).to(samples.device)
+            cells = codes[chosen]
+            middles = sums[cells] / counts[cells].unsqueeze(1)
+            way = torch.rand(len(dead), 1, generator=generator).square().to(samples.device)
+            vectors = middles.lerp(samples[chosen], way)
+            self.place(dead, vectors, (REVIVED * self.counts.mean()).expand(len(dead)))
+            self.idle[dead] = 0
         return len(dead)
 
 

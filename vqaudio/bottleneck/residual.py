@@ -125,6 +125,9 @@ class ResidualQuantizer(TendedBottleneck):
 
     def revive(self, samples: Tensor, generator: torch.Generator) -> None:
         """Revive the dead codes of each codebook from what those before it left over of `[N, D]`."""
-        for codebook in self.codebooks:
+        dead = [bool(len(codebook.dead())) for codebook in self.codebooks]
+        for stage, codebook in enumerate(self.codebooks):
             codebook.revive(samples, generator)
+            if not any(dead[stage + 1 :]):
+                return
             samples = samples - codebook.lookup(codebook.assign(samples))

@@ -9,7 +9,7 @@ from torch import Tensor
 from vqaudio.bottleneck.base import Bottleneck
 from vqaudio.bottleneck.recent import Recent
 
-REVIVAL_INTERVAL = 10  # steps from one look for dead codes to the next
+REVIVAL_INTERVAL = 5  # steps from one look for dead codes to the next
 
 
 class TendedBottleneck(Bottleneck):
