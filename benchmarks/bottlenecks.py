@@ -1,11 +1,12 @@
 """Codebooks beside those of vector-quantize-pytorch and EnCodec on inputs that drift, all in one run.
 
     pip install vector-quantize-pytorch==1.32.0 && pip install --no-deps encodec==0.1.1
-    python benchmarks/bottlenecks.py [--codes 1024] [--batch 4096] [--steps 600] [--json FILE]
+    python benchmarks/bottlenecks.py [--inputs cloud] [--codes 1024] [--batch 4096] [--steps 600] [--json FILE]
 
-Every codebook is trained on the same batches of a mixture whose clusters wander away from where the
-codes were set; what counts are its error and its codes in use at the end. See bottleneck_cost.py
-for time and memory.
+Every codebook is trained on the same batches of inputs that wander away from where the codes were
+set: one round cloud that moves as a whole, or a mixture of as many clusters as codes, which go
+apart too. What counts are its error and its codes in use at the end. See bottleneck_cost.py for
+time and memory.
 """
 
 import argparse
@@ -34,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--inputs", choices=("cloud", "mixture"), default="cloud")
     parser.add_argument("--codes", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=4096, help="vectors a step")
     parser.add_argument("--steps", type=int, default=600)
@@ -126,8 +128,8 @@ def drift(args: argparse.Namespace) -> list[dict[str, Any]]:
         "vqp as default (decay 0.8)": lambda: lucidrains(args.codes),
         "encodec, decay 0.99, k-means, threshold 2": lambda: encodec(args.codes, kmeans_init=True),
     }
-    mixture = Mixture(args.codes, args.steps)
-    held_out = mixture.draw(32 * args.codes, args.steps, seed=10**6)
+    inputs = Mixture(args.codes, args.steps) if args.inputs == "mixture" else Cloud(args.steps)
+    held_out = inputs.draw(32 * args.codes, args.steps, seed=10**6)
     rows = []
     for name, make in candidates.items():
         torch.manual_seed(0)
@@ -135,14 +137,30 @@ def drift(args: argparse.Namespace) -> list[dict[str, Any]]:
         model.train()
         with torch.no_grad():
             for at in range(args.steps):
-                step(mixture.draw(args.batch, at, seed=at))
+                step(inputs.draw(args.batch, at, seed=at))
         rows.append({"candidate": name, **_score(held_out, _centroids(model))})
         print(json.dumps(rows[-1]), flush=True)
-    seen = mixture.draw(64 * args.codes, args.steps, seed=10**6 + 1)
-    for name, start in (("random", seen), ("the clusters", mixture.centres_at(args.steps))):
+    seen = inputs.draw(64 * args.codes, args.steps, seed=10**6 + 1)
+    starts = {"random": seen}
+    if isinstance(inputs, Mixture):
+        starts["the clusters"] = inputs.centres_at(args.steps)
+    for name, start in starts.items():
         centroids = _k_means(seen, start[: args.codes].clone())
         rows.append({"candidate": f"k-means at the end, from {name}", **_score(held_out, centroids)})
     return rows
+
+
+class Cloud:
+    """A normal distribution whose mean moves by twice its spread as steps pass."""
+
+    def __init__(self, steps: int, drift: float = 2.0) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.step = torch.randn(DIM, generator=generator) * (drift / steps)
+
+    def draw(self, count: int, step: int, seed: int) -> Tensor:
+        """`[N, D]` as of a step."""
+        noise = torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed))
+        return noise + step * self.step
 
 
 class Mixture:

@@ -100,10 +100,6 @@ def test_a_key_that_does_not_exist(program: Program, tmp_path: Path, recipe: Pat
     ("override", "named"),
     [
         ("codec.levels.0.bottleneck.codebook_size=100000", "levels.0.bottleneck.codebook_size: 100000"),
-        (
-            "codec.levels.1.bottleneck={kind: scalar, levels: [64, 64, 64]}",
-            "levels.1.bottleneck.levels: 262144",
-        ),
         ("codec.levels.1.bottleneck={kind: gumbel, bits: 20}", "levels.1.bottleneck.bits: 1048576"),
         # more than any memory holds
         ("codec.levels.1.bottleneck.codebook_size=99999999999999", "codebook_size: 99999999999999"),

@@ -5,6 +5,7 @@ Configurations are built once, at the edge; modules take plain arguments.
 
 from vqaudio.config.bottleneck import (
     Bottleneck,
+    CodebookBottleneck,
     GaussianBottleneck,
     GroupedResidualBottleneck,
     GumbelBottleneck,
@@ -28,6 +29,7 @@ from vqaudio.config.training import CodecData, CodecRecipe, Optimization, Pertur
 
 __all__ = [
     "Bottleneck",
+    "CodebookBottleneck",
     "CodecConfig",
     "CodecData",
     "CodecRecipe",

@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from vqaudio.config.section import Decay, Positive, Section, Share, Weight
 
-Bits = Annotated[int, Field(ge=1, le=30)]
+MOST_BITS = 24  # of a code: all are counted for the log
+Bits = Annotated[int, Field(ge=1, le=MOST_BITS)]
 Temperature = Annotated[float, Field(gt=0)]
 
 
@@ -27,8 +28,8 @@ class GaussianBottleneck(Section):
     free_bits: Weight = Field(default=0.0, description="bits a dimension that cost nothing")
 
 
-class _Codebooks(Section):
-    """Codebooks of one size, given as it is or by the bits of a frame."""
+class CodebookBottleneck(Section):
+    """Codebooks of one size, set from data; given as it is or by the bits of a frame."""
 
     codebook_size: Annotated[int, Field(ge=2)] | None = None
     bits: Bits | None = None
@@ -54,7 +55,7 @@ class _Codebooks(Section):
         return self
 
 
-class VectorBottleneck(_Codebooks):
+class VectorBottleneck(CodebookBottleneck):
     """One codebook (VQ-VAE)."""
 
     kind: Literal["vector"]
@@ -65,7 +66,7 @@ class VectorBottleneck(_Codebooks):
     gradient: Literal["straight_through", "rotation"] = "straight_through"
 
 
-class ResidualBottleneck(_Codebooks):
+class ResidualBottleneck(CodebookBottleneck):
     """A stack of codebooks, each for what the one before left over."""
 
     kind: Literal["residual"]
@@ -103,7 +104,7 @@ class ScalarBottleneck(Section):
 
     kind: Literal["scalar"]
     method: Literal["fsq", "lfq", "bsq"] = "fsq"
-    levels: list[Annotated[int, Field(ge=2)]] | None = Field(
+    levels: list[Annotated[int, Field(ge=3)]] | None = Field(
         default=None, min_length=1, description="of FSQ, for each dimension"
     )
     bits: Bits | None = None
@@ -124,14 +125,17 @@ class ScalarBottleneck(Section):
     def _levels_or_bits(self) -> Self:
         if (self.levels is None) == (self.bits is None):
             raise ValueError("bits: give them, or the levels of fsq, and not both")
+        if self.method == "fsq" and self.bits == 1:
+            raise ValueError("bits: fsq rounds to 3 values or more, so give 2 or more")
         if self.levels is not None and self.method != "fsq":
             raise ValueError(f"levels: {self.method} knows only bits")
-        if math.prod(self.levels or [1]) > 2**30:
-            raise ValueError(f"levels: {math.prod(self.levels or [1])} codes are more than 2^30")
+        codes = math.prod(self.levels or [])
+        if codes > 2**MOST_BITS:
+            raise ValueError(f"levels: {codes} codes are more than 2^{MOST_BITS}")
         return self
 
 
-class GumbelBottleneck(_Codebooks):
+class GumbelBottleneck(CodebookBottleneck):
     """One codebook, chosen from by a relaxed categorical distribution (the discrete VAE of DALL-E)."""
 
     kind: Literal["gumbel"]

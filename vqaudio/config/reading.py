@@ -27,11 +27,25 @@ def parse_section(schema: type[S], values: Any, source: str) -> S:
         return schema.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(_keys(values, first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = "no such key"
         raise UserError(f"{source}: {key + ': ' if key else ''}{message}") from None
+
+
+def _keys(values: Any, place: tuple[str | int, ...]) -> list[str]:
+    """A place in YAML as its keys: pydantic also names the `kind` of a section, which is no key."""
+    keys = []
+    for part in place:
+        if isinstance(values, dict) and part == values.get("kind") and part not in values:
+            continue
+        keys.append(str(part))
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            values = None
+    return keys
 
 
 def read_recipe(schema: type[S], path: str | Path, overrides: list[str] | None = None) -> S:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vqaudio.audio import read_audio
 from vqaudio.codec.heads import MelSpectrogram
 from vqaudio.codec.model import Codec, CodecOutput
-from vqaudio.config import CodecConfig, CodecRecipe
+from vqaudio.config import CodebookBottleneck, CodecConfig, CodecRecipe
 from vqaudio.corpus.manifest import Sound, read_manifest
 from vqaudio.errors import UserError
 from vqaudio.model_folder import save_model
@@ -99,9 +99,7 @@ class CodecRun:
         marks = [sound.fields.get("split") for sound in sounds]
         rows, validation = split([s.id for s in sounds], marks, recipe.run.validation_sounds)
         self.sounds = [sounds[row] for row in rows]
-        with torch.device("meta"):  # too large a codebook is to be refused, not to be built
-            sizes = Codec(recipe.codec).codebook_sizes
-        check_fillable(recipe.codec, sizes, self.sounds)
+        check_fillable(recipe.codec, self.sounds)
         torch.manual_seed(recipe.run.seed)
         self.codec = Codec(recipe.codec)
         multiple = self.codec.hops[0]
@@ -235,23 +233,21 @@ def draw_levels(batch: int, dropouts: Sequence[float]) -> Tensor:
     return stays.int().cumprod(dim=1).sum(dim=1)
 
 
-def check_fillable(
-    config: CodecConfig, codebook_sizes: Sequence[Sequence[int]], sounds: Sequence[Sound]
-) -> None:
+def check_fillable(config: CodecConfig, sounds: Sequence[Sound]) -> None:
     """Refuse codebooks with more codes than the data have frames to set them from.
 
     Raises:
         UserError: naming the key.
     """
     seconds = sum(duration_seconds(sound) for sound in sounds)
-    for index, (level, sizes) in enumerate(zip(config.levels, codebook_sizes, strict=True)):
+    for index, level in enumerate(config.levels):
         frames = int(seconds * config.sample_rate / level.hop)
-        if max(sizes, default=0) > frames:
-            given = level.bottleneck.model_dump(exclude_none=True)
-            key = next(key for key in ("codebook_size", "levels", "bits") if key in given)
+        section = level.bottleneck
+        if isinstance(section, CodebookBottleneck) and section.size > frames:
+            key = "bits" if section.codebook_size is None else "codebook_size"
             raise UserError(
-                f"codec.levels.{index}.bottleneck.{key}: {max(sizes)} codes, but {seconds:.0f} seconds "
-                f"of sound have only {frames} frames at hop {level.hop}; give fewer codes or more sound"
+                f"codec.levels.{index}.bottleneck.{key}: {section.size} codes, but {seconds:.0f} s of "
+                f"sound have only {frames} frames at hop {level.hop}; give fewer codes or more sound"
             )
 
 
