@@ -193,7 +193,7 @@ def test_a_revived_code_stays_where_it_was_put(kind: str, cosine: bool) -> None:
             optimizer.zero_grad()
             (codebook.lookup(codes) - new).square().mean().backward()
             optimizer.step()
-        codebook.update(new, codes)
+        codebook.update(new[:500], codes[:500])
 
     for _ in range(60):
         step()
@@ -213,7 +213,7 @@ def test_a_revived_code_stays_where_it_was_put(kind: str, cosine: bool) -> None:
     moved = (placed - before).norm(dim=1)[dead]
     assert ((after - before).norm(dim=1)[dead] > 0.3 * moved).all()  # none is where it was
     assert codebook.revive(new, torch.Generator().manual_seed(3)) == 0
-    for seed in range(8):
+    for seed in range(16):
         step()
         codebook.revive(new, torch.Generator().manual_seed(seed))
     assert len(codebook.assign(new).unique()) > 32

@@ -21,7 +21,7 @@ import os, sys
 import torch, torch.distributed as dist
 from safetensors.torch import save_file
 from vqaudio.bottleneck.residual import ResidualQuantizer
-from vqaudio.bottleneck.tended import REVIVAL_INTERVAL
+
 
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
@@ -30,7 +30,7 @@ torch.manual_seed(0)
 quantizer = ResidualQuantizer(32, 2, 4, dropout=0.3)
 random = torch.Generator().manual_seed(rank)
 dead = 0
-for step in range(4 * REVIVAL_INTERVAL):
+for step in range(40):
     torch.manual_seed(100 * step + rank)  # quantizer dropout differs from rank to rank
     centre = 3.0 * (step // 20 + rank)  # what the codes follow moves away, so that some die
     before = quantizer.codebooks[0].centroids.clone()

@@ -12,7 +12,8 @@ from vqaudio.bottleneck.nearest import nearest
 from vqaudio.bottleneck.ranks import sum_over_ranks
 
 CodebookName = Literal["average", "learned", "linear"]
-PATIENCE = 16  # vectors a code that pass without it being chosen, until it is dead
+PATIENCE = 8  # vectors a code that pass without it being chosen, until it is dead
+STRIDE = 0.2  # of the way from the middle of a crowded cell to a vector in it: where a dead code is put
 REVIVED = 0.1  # of the mean count: light, so that the next vectors take it where they are
 
 
@@ -91,11 +92,11 @@ class Codebook(nn.Module, ABC):
     def revive(self, samples: Tensor, generator: torch.Generator) -> int:
         """Put each dead code beside one that has too much to stand for.
 
-        Vectors of `samples` `[N, D]` are drawn by their squared distance from their code, as k-means++
-        has it (Arthur and Vassilvitskii 2007), which takes them from crowded and from wide cells
-        alike. A dead code is put between the mean of the drawn vector's cell and the vector, mostly
-        near the mean: on the vector itself it would win little but that one, since in many
-        dimensions vectors lie far apart, and would soon be dead again.
+        Vectors of `samples` `[N, D]` are drawn by their squared distance from their code times the
+        number of them that have the same, which takes them from crowded and from wide cells. A dead
+        code is put a part of the way from the mean of the drawn vector's cell to the vector: on the
+        vector itself it would win little but that one, since in many dimensions vectors lie far
+        apart, and would soon be dead again.
 
         Returns:
             How many codes were replaced.
@@ -104,12 +105,13 @@ class Codebook(nn.Module, ABC):
         if len(dead):
             codes = self.assign(samples)
             sums, counts = totals(samples, codes, self.size)
-            errors = (samples - self.lookup(codes)).square().sum(1).cpu() + 1e-12
-            chosen = torch.multinomial(errors, len(dead), generator=generator).to(samples.device)
+            errors = (samples - self.lookup(codes)).square().sum(1) * counts[codes]
+            # on the CPU, where the generator is; a codebook that broke is the guard's to see to
+            weights = errors.cpu().nan_to_num() + 1e-12
+            chosen = torch.multinomial(weights, len(dead), generator=generator).to(samples.device)
             cells = codes[chosen]
             middles = sums[cells] / counts[cells].unsqueeze(1)
-            way = torch.rand(len(dead), 1, generator=generator).square().to(samples.device)
-            vectors = middles.lerp(samples[chosen], way)
+            vectors = middles.lerp(samples[chosen], STRIDE)
             self.place(dead, vectors, (REVIVED * self.counts.mean()).expand(len(dead)))
             self.idle[dead] = 0
         return len(dead)

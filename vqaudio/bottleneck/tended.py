@@ -9,19 +9,22 @@ from torch import Tensor
 from vqaudio.bottleneck.base import Bottleneck
 from vqaudio.bottleneck.recent import Recent
 
-REVIVAL_INTERVAL = 5  # steps from one look for dead codes to the next
-
 
 class TendedBottleneck(Bottleneck):
-    """Starts its codes when quantization begins, and then revives dead ones every few steps.
+    """Starts its codes when quantization begins, and from then on revives the dead ones.
+
+    It looks for them as often as one vector a code has passed: more seldom where a batch brings few,
+    so that looking costs no more than a few times what choosing codes does.
 
     Args:
         codebook_sizes: of each quantizer.
         dim: of the features, `D`.
     """
 
+    training_only = ("passed",)
     started: Tensor
     steps: Tensor
+    passed: Tensor  # vectors since the last look, on all ranks
 
     def __init__(self, codebook_sizes: list[int], dim: int) -> None:
         super().__init__()
@@ -30,6 +33,7 @@ class TendedBottleneck(Bottleneck):
         self.recent = Recent(max(codebook_sizes), dim)
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("passed", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
     def tend(self, x: Tensor, quantize: bool) -> None:
@@ -45,8 +49,10 @@ class TendedBottleneck(Bottleneck):
         if not self.started:
             self.start(self.recent.all(), batch, generator)
             self.started.fill_(True)
-        elif int(self.steps) % REVIVAL_INTERVAL == 0:
+        elif int(self.passed) >= max(self.codebook_sizes):
             self.revive(self.recent.all(), generator)
+            self.passed.zero_()
+        self.passed += batch
         self.steps += 1
 
     @abstractmethod
