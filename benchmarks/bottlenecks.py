@@ -1,7 +1,7 @@
 """Codebooks beside those of vector-quantize-pytorch and EnCodec on inputs that drift, all in one run.
 
     pip install vector-quantize-pytorch==1.32.0 && pip install --no-deps encodec==0.1.1
-    python benchmarks/bottlenecks.py [--inputs cloud] [--codes 1024] [--batch 4096] [--steps 600] [--json FILE]
+    python benchmarks/bottlenecks.py [--inputs cloud|mixture] [--codes 1024] [--batch 4096]
 
 Every codebook is trained on the same batches of inputs that wander away from where the codes were
 set: one round cloud that moves as a whole, or a mixture of as many clusters as codes, which go

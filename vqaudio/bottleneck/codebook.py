@@ -163,9 +163,9 @@ class LearnedCodebook(Codebook):
 class LinearCodebook(Codebook):
     """Fixed vectors under one learned linear map, so that every step moves all codes.
 
-    SimVQ (Zhu et al. 2024, arXiv 2411.02038, equation 5). The fixed vectors are drawn from a normal
-    distribution, and the map starts as the one that gives them mean and covariance of the data.
-    Only a code that is hardly chosen has its fixed vector replaced.
+    SimVQ (Zhu et al. 2024, arXiv 2411.02038): the codebook is `C W`, and only `W` is learned. `C` is
+    drawn from a normal distribution, and the map starts as the one that gives it mean and covariance
+    of the data. Only a dead code has its fixed vector replaced.
     """
 
     basis: Tensor

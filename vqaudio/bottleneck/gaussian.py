@@ -18,7 +18,7 @@ class Gaussian(Bottleneck):
     `kl` is its divergence from the standard normal in nats a frame, weighted by `beta` (Higgins et
     al. 2017, equation 4), which grows linearly over the first steps. With `bits` it is the distance
     from that many (Burgess et al. 2018, arXiv 1804.03599, equation 8). `free_bits` of a dimension's
-    mean divergence cost nothing (Kingma et al. 2016, arXiv 1606.04934, equation 15).
+    mean divergence cost nothing (Kingma et al. 2016, arXiv 1606.04934, appendix C.8).
 
     Args:
         dim: of the features, `D`; it reads twice as many, means first, then log variances.

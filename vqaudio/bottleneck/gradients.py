@@ -22,7 +22,7 @@ def straight_through(x: Tensor, quantized: Tensor) -> Tensor:
 def rotate(x: Tensor, quantized: Tensor) -> Tensor:
     """`quantized` going forward; back, the gradient turned as `x` was turned to become it.
 
-    The rotation trick (Fifty et al. 2024, arXiv 2410.06424, equation 4 and section 4.2): with unit
+    The rotation trick (Fifty et al. 2024, arXiv 2410.06424, section 4.2): with unit
     vectors `e` of `x` and `q` of `quantized`, and `r` of `e + q`, the output is
     `|quantized| / |x| (x - 2 r r^T x + 2 q e^T x)`, in which all but `x` are constants.
 

@@ -116,7 +116,7 @@ class LookupFreeQuantizer(ScalarQuantizer):
     """A bit a dimension, its sign: LFQ and BSQ.
 
     LFQ (Yu et al. 2023, arXiv 2310.05737, equations 3 to 5) passes on -1 or 1. BSQ (Zhao et al. 2024,
-    arXiv 2406.07548, equations 5 to 10) brings features to unit length first and passes on the
+    arXiv 2406.07548, section 4.1) brings features to unit length first and passes on the
     corners of the cube within the unit sphere. The first dimension is the first digit.
 
     Args:
@@ -145,7 +145,7 @@ class LookupFreeQuantizer(ScalarQuantizer):
         """`commitment`, and `entropy`: of a frame's code, in nats, less that of all frames' codes.
 
         A code's probability falls with its squared distance, so it is the product of its bits'
-        (LFQ, equation 5); all frames' codes are counted for eight bits at a time (BSQ, equation 10).
+        (LFQ, equation 5); all frames' codes are counted for eight bits at a time.
         """
         odds = 4 * SHARPNESS * self.size * rearrange(bounded, "b d f -> (b f) d")
         ones = odds.sigmoid()
