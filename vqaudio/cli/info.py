@@ -60,13 +60,14 @@ def _codec_table(name: str, codec: "Codec") -> Table:
 
 def _levels_table(codec: "Codec") -> Table:
     table = Table(title="levels, coarsest first", title_justify="left")
-    for column in ("level", "hop", "frames/s", "codebooks", "bit/s"):
+    for column in ("level", "hop", "frames/s", "bottleneck", "codebooks", "bit/s"):
         table.add_column(column, justify="right")
-    for level, (hop, rate, sizes) in enumerate(
-        zip(codec.hops, codec.frame_rates, codec.codebook_sizes, strict=True)
+    for level, (config, rate, sizes) in enumerate(
+        zip(codec.config.levels, codec.frame_rates, codec.codebook_sizes, strict=True)
     ):
-        bits = rate * sum(map(log2, sizes))
-        table.add_row(str(level), str(hop), f"{rate:g}", " + ".join(map(str, sizes)), f"{bits:g}")
+        books = " + ".join(map(str, sizes)) or "none: continuous"
+        bits = f"{rate * sum(map(log2, sizes)):g}"
+        table.add_row(str(level), str(config.hop), f"{rate:g}", config.bottleneck.kind, books, bits)
     return table
 
 
