@@ -72,7 +72,7 @@ def test_every_prefix_of_the_codes_decodes_and_more_of_them_lie_nearer(name: str
     x = batch(bottleneck, 99, sounds=16)
     codes = bottleneck.encode(x)
     errors = [
-        float((x - bottleneck.decode(codes[:, :count])).square().mean())
+        float((x - bottleneck.decode(codes[:, :count]).detach()).square().mean())
         for count in range(1, codes.shape[1] + 1)
     ]
     assert errors == sorted(errors, reverse=True)
