@@ -1,11 +1,13 @@
 """Measures of resynthesis and of codes, against independent references."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from vqaudio.audio import mono, read_audio
 from vqaudio.codes import Codes
 from vqaudio.errors import UserError
 from vqaudio.evaluation.metrics import (
@@ -14,6 +16,7 @@ from vqaudio.evaluation.metrics import (
     entropy_bits_per_second,
     mel_distance,
     nominal_bits_per_second,
+    pesq,
     stoi,
 )
 
@@ -92,6 +95,21 @@ def test_a_sound_too_short_for_stoi_is_counted_and_does_not_pull_the_mean_down()
 def codes(coarse: list[int], fine: list[list[int]]) -> Codes:
     levels = [torch.tensor([coarse]), torch.tensor(fine)]
     return Codes(levels, num_samples=40 * len(coarse), sample_rate=8000, hops=[40, 20])
+
+
+def test_pesq_falls_with_noise_and_is_highest_without(sentence: Path) -> None:
+    speech = mono(read_audio(sentence, 16000)[0])[0][:48000]
+    noise = torch.randn(len(speech), generator=torch.Generator().manual_seed(0))
+    for rate, band, best in ((16000, "nb", 4.549), (16000, "wb", 4.644)):
+        scores = [pesq(speech, speech + level * noise, rate, band) for level in (0.0, 0.002, 0.02)]  # type: ignore[arg-type]
+        assert scores[0] == pytest.approx(best, abs=1e-3)  # the highest that P.862.1 and .2 map to
+        assert scores[0] > scores[1] > scores[2] > 1
+
+
+def test_pesq_of_silence_or_of_too_little_is_none(sentence: Path) -> None:
+    speech = mono(read_audio(sentence, 8000)[0])[0]
+    assert pesq(speech[:1000], speech[:1000], 8000, "nb") is None
+    assert pesq(torch.zeros(16000), torch.zeros(16000), 8000, "nb") is None
 
 
 def test_codebook_use_counts_every_quantizer_over_all_sounds() -> None:

@@ -111,6 +111,8 @@ def pesq(
         from pesq import pesq as measure
     except ImportError:
         raise UserError("PESQ needs pesq: install vqaudio with the extra `eval`") from None
+    if not reference.any():  # it would divide by the loudest sample
+        return None
     try:
         return float(measure(sample_rate, reference.numpy(), degraded.numpy(), band))
     except PesqError:
