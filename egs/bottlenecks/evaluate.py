@@ -165,14 +165,15 @@ def make_table(results: dict[str, Any], times: dict[str, float]) -> Table:
     return Table(columns, rows)
 
 
-def curves(results: dict[str, Any], what: str) -> dict[str, list[tuple[float, float]]]:
-    """Bits and mel distance from one level, two and so on, of each codec."""
-    return {
-        name: [
+def curves(results: dict[str, Any], what: str) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """Bits and mel distance from one level, two and so on, by kind and levels of each codec."""
+    found = {}
+    for name, r in results.items():
+        levels, _, kind = name.partition("-")
+        found[kind or name, f"{levels} level{'s' * (len(r['levels']) > 1)}"] = [
             (sum(r["bits"][: count + 1]), level[what]["mel"]) for count, level in enumerate(r["levels"])
         ]
-        for name, r in results.items()
-    }
+    return found
 
 
 def evaluate(variants: list[str], run: Path) -> Table:

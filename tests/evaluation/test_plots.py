@@ -10,7 +10,12 @@ import torch
 from PIL import Image
 
 from vqaudio.evaluation.metrics import CodebookUse
-from vqaudio.evaluation.plots import mel_picture, save_codebook_use, save_spectrograms
+from vqaudio.evaluation.plots import (
+    mel_picture,
+    save_codebook_use,
+    save_rate_distortion,
+    save_spectrograms,
+)
 
 
 def tone(hertz: float, seconds: float, sample_rate: int) -> torch.Tensor:
@@ -46,6 +51,16 @@ def test_codebook_panels_stand_side_by_side(tmp_path: Path) -> None:
     save_codebook_use(tmp_path / "one.png", uses[:1])
     save_codebook_use(tmp_path / "two.png", uses)
     assert Image.open(tmp_path / "two.png").width == 2 * Image.open(tmp_path / "one.png").width
+
+
+def test_a_rate_distortion_picture_has_a_panel_a_set_and_a_colour_a_codec(tmp_path: Path) -> None:
+    curves = {("a", "one level"): [(500.0, 0.2)], ("b", "two levels"): [(100.0, 0.4), (500.0, 0.1)]}
+    save_rate_distortion(tmp_path / "one.png", {"digits": curves}, "mel distance")
+    save_rate_distortion(tmp_path / "two.png", {"digits": curves, "sentences": curves}, "mel distance")
+    one, two = (Image.open(tmp_path / f"{name}.png").convert("RGB") for name in ("one", "two"))
+    assert two.width == 2 * one.width
+    colours = {colour for count, colour in one.getcolors(1 << 20) or [] if count > 50}
+    assert {(31, 119, 180), (174, 199, 232)} <= {tuple(c) for c in colours}  # the first two of tab20
 
 
 def test_matplotlib_is_loaded_only_to_draw() -> None:

@@ -119,36 +119,47 @@ def save_codebook_use(path: str | Path, uses: Sequence[CodebookUse]) -> None:
 
 
 def save_rate_distortion(
-    path: str | Path, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], measure: str
+    path: str | Path,
+    panels: Mapping[str, Mapping[tuple[str, str], Sequence[tuple[float, float]]]],
+    measure: str,
 ) -> None:
     """Draw what is lost against the bits that are spent: a curve a codec, a panel a set of sounds.
 
     Args:
         path: the PNG to write.
-        panels: by the set's name, by the codec's name, points of bits per second and distance.
+        panels: by the set's name, by what gives a codec its colour and what its marker, points of
+            bits per second and distance.
         measure: what the distance is.
     """
     from matplotlib import colormaps, rc_context
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
+    codecs = list(next(iter(panels.values())))
+    colours = {
+        name: colormaps["tab20"](n % 20) for n, name in enumerate(dict.fromkeys(c for c, _ in codecs))
+    }
+    markers = {
+        name: MARKERS[n % len(MARKERS)] for n, name in enumerate(dict.fromkeys(m for _, m in codecs))
+    }
     with rc_context(STYLE):
         figure = Figure(figsize=(6.2 * len(panels), 5.2), layout="constrained")
-        for axes, (title, curves) in zip(
-            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-        ):
-            for number, (name, points) in enumerate(curves.items()):
-                bits, distances = zip(*points, strict=True)
-                style = {
-                    "color": colormaps["tab20"](number % 20),
-                    "marker": MARKERS[number % len(MARKERS)],
-                }
-                axes.plot(bits, distances, label=name, linewidth=1, markersize=5, **style)
+        row = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, (title, curves) in zip(row, panels.items(), strict=True):
+            for (colour, marker), points in curves.items():
+                look = {"color": colours[colour], "marker": markers[marker]}
+                axes.plot(*zip(*points, strict=True), linewidth=0.8, markersize=6, alpha=0.9, **look)
             axes.set_title(title)
             axes.set_xlabel("bits per second, entropy")
             axes.grid(color="#2b303a", linewidth=0.6)
-        figure.axes[0].set_ylabel(measure)
-        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8,
-                      facecolor="#14161b", edgecolor="#5b6270", labelcolor="#d5d9e0")  # fmt: skip
+        row[0].set_ylabel(measure)
+        keys = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
+        keys += [
+            Line2D([], [], color="#d5d9e0", marker=marker, linestyle="", label=name)
+            for name, marker in markers.items()
+        ]
+        box = {"facecolor": "#14161b", "edgecolor": "#5b6270", "labelcolor": "#d5d9e0"}
+        figure.legend(handles=keys, loc="outside right upper", fontsize=9, **box)
         _write(figure, path)
 
 
