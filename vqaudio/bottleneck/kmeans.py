@@ -18,9 +18,10 @@ def totals(x: Tensor, codes: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return sums, torch.bincount(codes, minlength=size).to(x.dtype)
 
 
-def kmeans(
-    samples: Tensor, size: int, generator: torch.Generator, rounds: int = 10
-) -> tuple[Tensor, Tensor]:
+ROUNDS = 10  # at most; clusters of few samples settle sooner
+
+
+def kmeans(samples: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Lloyd's algorithm on `[N, D]`; a cluster that comes out empty is drawn anew.
 
     Returns:
@@ -28,7 +29,7 @@ def kmeans(
         empty: their quotient is the centroid.
     """
     sums, counts = draw(samples, size, generator), samples.new_ones(size)
-    for _ in range(rounds):
+    for _ in range(min(ROUNDS, 2 + len(samples) // size)):
         sums, counts = totals(samples, nearest(samples, sums / counts.unsqueeze(1)), size)
         empty = (counts == 0).nonzero().squeeze(1)
         sums[empty], counts[empty] = draw(samples, len(empty), generator), 1.0

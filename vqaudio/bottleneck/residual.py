@@ -119,9 +119,11 @@ class ResidualQuantizer(TendedBottleneck):
 
     def start(self, samples: Tensor, batch: int, generator: torch.Generator) -> None:
         """Set each codebook from what those before it left over of `[N, D]`."""
-        for codebook in self.codebooks:
+        for stage, codebook in enumerate(self.codebooks):
+            if stage:
+                before = self.codebooks[stage - 1]
+                samples = samples - before.lookup(before.assign(samples))
             codebook.start(samples, batch, generator)
-            samples = samples - codebook.lookup(codebook.assign(samples))
 
     def revive(self, samples: Tensor, generator: torch.Generator) -> None:
         """Revive the dead codes of each codebook from what those before it left over of `[N, D]`."""
