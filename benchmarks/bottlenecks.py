@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from vqaudio.bottleneck.kmeans import totals
 from vqaudio.bottleneck.nearest import nearest
 from vqaudio.bottleneck.residual import ResidualQuantizer
 
@@ -206,9 +207,8 @@ def _centroids(model: torch.nn.Module) -> Tensor:
 
 def _k_means(x: Tensor, centroids: Tensor, rounds: int = 30) -> Tensor:
     for _ in range(rounds):
-        codes = nearest(x, centroids)
-        counts = torch.bincount(codes, minlength=len(centroids)).clamp(min=1).unsqueeze(1)
-        centroids = torch.zeros_like(centroids).index_add_(0, codes, x) / counts
+        sums, counts = totals(x, nearest(x, centroids), len(centroids))
+        centroids = sums / counts.clamp(min=1).unsqueeze(1)
     return centroids
 
 

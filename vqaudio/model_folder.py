@@ -15,7 +15,7 @@ from torch import nn
 from vqaudio.codec.model import Codec
 from vqaudio.config import CodecConfig, PriorConfig, Section, parse_section
 from vqaudio.errors import UserError
-from vqaudio.files import make_folder, replacing
+from vqaudio.files import make_folder, replacing, write_text
 from vqaudio.fingerprint import inference_state
 from vqaudio.prior.model import CodecSpec, Prior
 
@@ -61,10 +61,8 @@ def save_model(folder: str | Path, model: Codec | Prior, card: str, half: bool =
         values |= {"kind": "prior", "prior": model.config.model_dump(), "codec": asdict(model.codec)}
     else:
         values |= {"codec": model.config.model_dump()}
-    with replacing(folder / CONFIG) as path:
-        path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-    with replacing(folder / CARD) as path:
-        path.write_text(card, encoding="utf-8")
+    write_text(folder / CONFIG, yaml.safe_dump(values, sort_keys=False))
+    write_text(folder / CARD, card)
 
 
 def find_model(name: str | Path) -> Path:

@@ -21,6 +21,7 @@ from torch import Tensor
 import vqaudio
 from vqaudio.audio import mono, read_audio
 from vqaudio.codec.model import Codec
+from vqaudio.codec.passes import decode_levels, encode_sounds
 from vqaudio.corpus.manifest import Sound, read_manifest
 from vqaudio.errors import UserError
 from vqaudio.evaluation.metrics import (
@@ -70,8 +71,10 @@ def read(sound: Sound) -> Tensor:
 def measure(codec: Codec, log: str, test: TestSet) -> dict[str, Any]:
     """Everything but time: quality from one level, two and so on; bits; use."""
     levels = []
+    encoded = list(encode_sounds(codec, test.audio))
     for count in range(1, len(codec.hops) + 1):
-        made = [codec.reconstruct(audio, levels=count)[0] for audio in test.audio]
+        blocks = [decode_levels(codec, found[:count], length) for found, length in encoded]
+        made = [torch.cat(list(several), dim=1)[0] for several in blocks]
         pairs = list(zip(test.audio, made, strict=True))
         of = {"digits": [pairs[i] for i in test.digits], "sentences": [pairs[i] for i in test.sentences]}
         figures: dict[str, Any] = {"recognized": test.recognized(made)}

@@ -37,15 +37,13 @@ class Bottleneck(nn.Module, ABC):
     inputs: int
 
     @abstractmethod
-    def forward(self, x: Tensor, quantize: bool = True, kept: Tensor | None = None) -> Bottlenecked:
+    def forward(self, x: Tensor, quantize: bool = True) -> Bottlenecked:
         """Quantize, and learn when in training mode.
 
         Args:
             x: `[B, inputs, F]`; computed on in fp32 whatever the autocast.
             quantize: False passes features on as near to unquantized as the kind allows and only
                 watches them, for the warm start.
-            kept: int `[B]`, how many of the quantizers each sound is given; None leaves it to the
-                kind's own dropout. Kinds of one quantizer take no notice.
         """
 
     @abstractmethod

@@ -46,7 +46,7 @@ class Gaussian(Bottleneck):
         self.wanted_nats = bits * math.log(2) if bits is not None else None
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, x: Tensor, quantize: bool = True, kept: Tensor | None = None) -> Bottlenecked:
+    def forward(self, x: Tensor, quantize: bool = True) -> Bottlenecked:
         """`[B, 2 D, F]` to features and the loss `kl`; the warm start draws nothing."""
         with torch.autocast(x.device.type, enabled=False):
             mean, log_variance = x.float().chunk(2, dim=1)

@@ -54,7 +54,7 @@ class GroupedResidualQuantizer(Bottleneck):
         self.groups = cast(Sequence[ResidualQuantizer], stacks)
 
     def forward(self, x: Tensor, quantize: bool = True, kept: Tensor | None = None) -> Bottlenecked:
-        """`[B, D, F]` to features, codes and the means of the groups' losses."""
+        """`[B, D, F]` to features, codes and the means of the groups' losses; `kept` as of one group."""
         if kept is None:
             kept = self.groups[0].draw_kept(len(x), x.device)
         parts = x.chunk(len(self.groups), dim=1)

@@ -65,7 +65,7 @@ class GumbelQuantizer(TendedBottleneck):
         self.anneal_steps, self.beta = anneal_steps, beta
         self.codebook = LikelyCodebook(codebook_size, dim, decay)
 
-    def forward(self, x: Tensor, quantize: bool = True, kept: Tensor | None = None) -> Bottlenecked:
+    def forward(self, x: Tensor, quantize: bool = True) -> Bottlenecked:
         """`[B, D, F]` to features, codes and the loss `kl`."""
         with torch.autocast(x.device.type, enabled=False):
             x = x.float()

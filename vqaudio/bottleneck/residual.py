@@ -1,6 +1,7 @@
 """A stack of codebooks, each for what the one before left over."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import cast
 
 import torch
@@ -53,7 +54,10 @@ class ResidualQuantizer(TendedBottleneck):
         self.codebooks = cast(Sequence[Codebook], books)
 
     def forward(self, x: Tensor, quantize: bool = True, kept: Tensor | None = None) -> Bottlenecked:
-        """`[B, D, F]` to features, codes and the losses `commitment` and, by gradient, `codebook`."""
+        """`[B, D, F]` to features, codes and the losses `commitment` and, by gradient, `codebook`.
+
+        `kept`, int `[B]`, is how many of the stages each sound is given; None draws it.
+        """
         with torch.autocast(x.device.type, enabled=False):
             x = self._vectors(x)
             if self.training:
@@ -119,17 +123,19 @@ class ResidualQuantizer(TendedBottleneck):
 
     def start(self, samples: Tensor, batch: int, generator: torch.Generator) -> None:
         """Set each codebook from what those before it left over of `[N, D]`."""
+        for codebook, left_over in self._stages(samples):
+            codebook.start(left_over, batch, generator)
+
+    def revive(self, samples: Tensor, generator: torch.Generator) -> None:
+        """Revive the dead codes of each codebook from what those before it left over of `[N, D]`."""
+        dead = [stage for stage, codebook in enumerate(self.codebooks) if len(codebook.dead())]
+        for codebook, left_over in islice(self._stages(samples), max(dead, default=-1) + 1):
+            codebook.revive(left_over, generator)
+
+    def _stages(self, samples: Tensor) -> Iterator[tuple[Codebook, Tensor]]:
+        """Each codebook and what those before it left over of `[N, D]`, worked out when asked for."""
         for stage, codebook in enumerate(self.codebooks):
             if stage:
                 before = self.codebooks[stage - 1]
                 samples = samples - before.lookup(before.assign(samples))
-            codebook.start(samples, batch, generator)
-
-    def revive(self, samples: Tensor, generator: torch.Generator) -> None:
-        """Revive the dead codes of each codebook from what those before it left over of `[N, D]`."""
-        dead = [bool(len(codebook.dead())) for codebook in self.codebooks]
-        for stage, codebook in enumerate(self.codebooks):
-            codebook.revive(samples, generator)
-            if not any(dead[stage + 1 :]):
-                return
-            samples = samples - codebook.lookup(codebook.assign(samples))
+            yield codebook, samples

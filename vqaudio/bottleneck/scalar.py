@@ -55,7 +55,7 @@ class ScalarQuantizer(Bottleneck):
     def values(self, digits: Tensor) -> Tensor:
         """int64 digits `[B, D, F]` to what they stand for, on the scale of what was bounded."""
 
-    def forward(self, x: Tensor, quantize: bool = True, kept: Tensor | None = None) -> Bottlenecked:
+    def forward(self, x: Tensor, quantize: bool = True) -> Bottlenecked:
         """`[B, D, F]` to features, codes and the losses of the method."""
         with torch.autocast(x.device.type, enabled=False):
             bounded = self.bound(x.float())

@@ -42,15 +42,16 @@ class TendedBottleneck(Bottleneck):
         Before, because what a step computes with must stay as it is until its backward pass.
         """
         batch = self.recent.push(rearrange(x, "b d f -> (b f) d"))
-        if not quantize or not len(self.recent.all()):
+        samples = self.recent.all()
+        if not quantize or not len(samples):
             return
         # alike on all ranks, and after a resume
         generator = torch.Generator().manual_seed(int(self.steps))
         if not self.started:
-            self.start(self.recent.all(), batch, generator)
+            self.start(samples, batch, generator)
             self.started.fill_(True)
         elif int(self.passed) >= max(self.codebook_sizes):
-            self.revive(self.recent.all(), generator)
+            self.revive(samples, generator)
             self.passed.zero_()
         self.passed += batch
         self.steps += 1

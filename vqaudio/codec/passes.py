@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 def encode_sounds(
     codec: "Codec",
     sounds: Sequence[Sound],
-    sample_rate: int | None,
-    workers: int | None,
-    quantizers: Sequence[int] | None,
+    sample_rate: int | None = None,
+    workers: int | None = None,
+    quantizers: Sequence[int] | None = None,
 ) -> Iterator[tuple[list[Tensor], int]]:
     """What each level makes of each sound; see `Codec.encode` for the arguments.
 
@@ -64,7 +64,7 @@ def encode_sounds(
 
 
 def decode_levels(
-    codec: "Codec", levels: Sequence[Tensor], num_samples: int, workers: int | None
+    codec: "Codec", levels: Sequence[Tensor], num_samples: int, workers: int | None = None
 ) -> Iterator[Tensor]:
     """The sound of what `encode_sounds` gave, or the first few of its levels: `[1, T]` a window."""
     lengths = ladder(codec.hops[0] / codec.sample_rate)

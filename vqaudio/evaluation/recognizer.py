@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vqaudio.audio import resample
 from vqaudio.errors import UserError
 from vqaudio.features import magnitude, mel_filters
-from vqaudio.files import make_folder, replacing
+from vqaudio.files import make_folder, replacing, write_text
 
 WINDOW_SECONDS, HOP_SECONDS = 0.032, 0.015
 EDGE_SECONDS = 0.12  # silence put round every sound, so that its edges lie inside the network's view
@@ -141,10 +141,9 @@ class Recognizer(nn.Module):
         folder = make_folder(folder)
         with replacing(folder / "recognizer.safetensors") as part:
             save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, part)
-        with replacing(folder / "recognizer.json") as part:
-            part.write_text(
-                json.dumps(asdict(self.config), indent=1, ensure_ascii=False), encoding="utf-8"
-            )
+        write_text(
+            folder / "recognizer.json", json.dumps(asdict(self.config), indent=1, ensure_ascii=False)
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> "Recognizer":

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from vqaudio.errors import UserError
-from vqaudio.files import replacing
+from vqaudio.files import write_text
 
 MEDIA = {
     ".wav": "audio/wav",
@@ -90,8 +90,7 @@ def write_page(path: str | Path, title: str, sections: Sequence[Section]) -> Non
         UserError: a sound or picture cannot be read or is of no known kind, or a table is ragged.
     """
     body = "\n".join(_section(section) for section in sections)
-    with replacing(path) as part:
-        part.write_text(_page(escape(title), body), encoding="utf-8")
+    write_text(path, _page(escape(title), body))
 
 
 def _section(section: Section) -> str:

@@ -66,12 +66,13 @@ class FlatLayout:
     """
 
     def __init__(self, hops: Sequence[int], codebook_sizes: Sequence[Sequence[int]]) -> None:
-        if [] in map(list, codebook_sizes):
-            level = list(map(list, codebook_sizes)).index([])
-            raise UserError(
-                f"layout: level {level} of the codec is continuous and has no codes: a prior needs them"
-            )
-        if not hops or len(hops) != len(codebook_sizes) or not all(codebook_sizes):
+        for level, sizes in enumerate(codebook_sizes):
+            if not sizes:
+                raise UserError(
+                    f"layout: level {level} of the codec is continuous and has no codes: a prior needs "
+                    "them"
+                )
+        if not hops or len(hops) != len(codebook_sizes):
             raise UserError(f"layout: hops {list(hops)} and codebooks {codebook_sizes} do not match")
         if any(coarse % fine or coarse == fine for coarse, fine in pairwise(hops)):
             raise UserError(f"layout: hops {list(hops)} are not each a multiple of the next")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vqaudio.audio import read_audio
 from vqaudio.codec.heads import MelSpectrogram
 from vqaudio.codec.model import Codec, CodecOutput
+from vqaudio.codec.passes import decode_levels, encode_sounds
 from vqaudio.config import CodebookBottleneck, CodecConfig, CodecRecipe
 from vqaudio.corpus.manifest import Sound, read_manifest
 from vqaudio.errors import UserError
@@ -201,8 +202,9 @@ class CodecRun:
                 terms = self.terms(self.learner.model(batch, quantize=self.quantizing), batch)
                 totals.update({key: value.item() for key, value in terms.items()})
                 if self.quantizing:
+                    [(found, length)] = encode_sounds(self.codec, [audio])
                     for levels in {1, len(self.codec.hops)}:
-                        made = self.codec.reconstruct(audio, levels=levels)
+                        made = torch.cat(list(decode_levels(self.codec, found[:levels], length)), dim=1)
                         log.sound(self.step, f"{name}/levels_{levels}", made[0], self.codec.sample_rate)
         self.results = {key: total / len(self.validation) for key, total in totals.items()}
         log.scalars(self.step, {f"validation/{name}": value for name, value in self.results.items()})
