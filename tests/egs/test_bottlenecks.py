@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = ["bash", str(RECIPE / "run.sh"), "--variants", str(out / "variants.txt"), *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # The recipe calls `python` and `vqaudio`: those of this environment, activated or not.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
