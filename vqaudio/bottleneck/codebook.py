@@ -14,6 +14,7 @@ from vqaudio.bottleneck.ranks import sum_over_ranks
 CodebookName = Literal["average", "learned", "linear"]
 PATIENCE = 8  # vectors a code that pass without it being chosen, until it is dead
 STRIDE = 0.2  # of the way from the middle of a crowded cell to a vector in it: where a dead code is put
+FAINTEST = 1e-6  # count that is let decay no further, since a sum over it must stay a place
 REVIVED = 0.1  # of the mean count: light, so that the next vectors take it where they are
 
 
@@ -21,6 +22,7 @@ class Codebook(nn.Module, ABC):
     """`K` vectors, how often each was chosen of late, and how long not. All fp32, whatever the autocast.
 
     Whatever sets a code sets all the state that makes it, so that no later update can undo it.
+    `learned` says whether a gradient moves the codes.
 
     Args:
         size: codes, `K`.
@@ -30,6 +32,7 @@ class Codebook(nn.Module, ABC):
     """
 
     training_only = ("idle",)
+    learned = True
     counts: Tensor
     idle: Tensor  # vectors that have passed since a code was chosen, on all ranks
 
@@ -78,11 +81,16 @@ class Codebook(nn.Module, ABC):
         sum_over_ranks(sums, counts)
         self.idle += int(counts.sum())
         self.idle[counts > 0] = 0
-        self.counts.lerp_(counts, 1 - self.decay)
-        self.follow(sums)
+        faint = (counts == 0) & (self.decay * self.counts < FAINTEST)
+        pace = torch.where(faint, 0.0, 1 - self.decay)
+        self.counts.lerp_(counts, pace)
+        self.follow(sums, pace)
 
-    def follow(self, sums: Tensor) -> None:
-        """Move towards vectors whose sums a code are `[K, D]`; codes learned by gradient do not."""
+    def follow(self, sums: Tensor, pace: Tensor) -> None:
+        """Move by the shares `[K]` towards vectors whose sums a code are `[K, D]`.
+
+        Codes learned by gradient do not.
+        """
 
     def dead(self) -> Tensor:
         """Codes that were not chosen for long: int64, ascending."""
@@ -125,6 +133,7 @@ class AverageCodebook(Codebook):
     is stored nowhere else.
     """
 
+    learned = False
     sums: Tensor
 
     def __init__(self, size: int, dim: int, decay: float, cosine: bool = False) -> None:
@@ -139,9 +148,9 @@ class AverageCodebook(Codebook):
         """Set sums and counts."""
         self.sums[codes], self.counts[codes] = vectors * counts.unsqueeze(1), counts
 
-    def follow(self, sums: Tensor) -> None:
+    def follow(self, sums: Tensor, pace: Tensor) -> None:
         """Let the sums decay towards those of this step."""
-        self.sums.lerp_(sums, 1 - self.decay)
+        self.sums.lerp_(sums, pace.unsqueeze(1))
 
 
 class LearnedCodebook(Codebook):
@@ -195,6 +204,15 @@ class LinearCodebook(Codebook):
         values, axes = torch.linalg.eigh(covariance)
         self.map.weight.copy_(axes * values.clamp(min=1e-8).sqrt() @ axes.T)
         self.map.bias.copy_(samples.mean(dim=0))
+
+
+def codebook_parameters(module: nn.Module) -> set[nn.Parameter]:
+    """Parameters of the codebooks within a module, which may be set anew from one step to the next.
+
+    So an average over steps would say where codes never were, and decay would drive idle ones to 0.
+    """
+    books = (part for part in module.modules() if isinstance(part, Codebook))
+    return {parameter for book in books for parameter in book.parameters()}
 
 
 CODEBOOKS: dict[CodebookName, type[Codebook]] = {

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+SHORTEST = 1e-3  # of the length of its code: an input below it has no direction worth turning
 
 GradientName = Literal["straight_through", "rotation"]
 
@@ -24,7 +27,8 @@ def rotate(x: Tensor, quantized: Tensor) -> Tensor:
 
     The rotation trick (Fifty et al. 2024, arXiv 2410.06424, section 4.2): with unit
     vectors `e` of `x` and `q` of `quantized`, and `r` of `e + q`, the output is
-    `|quantized| / |x| (x - 2 r r^T x + 2 q e^T x)`, in which all but `x` are constants.
+    `|quantized| / |x| (x - 2 r r^T x + 2 q e^T x)`, in which all but `x` are constants. An `x` so
+    short that the quotient would blow up the gradient gets that of `straight_through`.
 
     Args:
         x: `[B, D, F]`; vectors lie along D.
@@ -33,10 +37,11 @@ def rotate(x: Tensor, quantized: Tensor) -> Tensor:
     constant, quantized = x.detach(), quantized.detach()
     e, q = F.normalize(constant, dim=1), F.normalize(quantized, dim=1)
     r = F.normalize(e + q, dim=1)
-    scale = quantized.norm(dim=1, keepdim=True) / constant.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    long, short = (v.norm(dim=1, keepdim=True) for v in (quantized, constant))
     along_r, along_e = ((v * x).sum(1, keepdim=True) for v in (r, e))
-    turned = scale * (x - 2 * along_r * r + 2 * along_e * q)
-    # the same vector but for rounding, and for an x of no length, which has no direction to turn
+    turned = long / short.clamp(min=1e-12) * (x - 2 * along_r * r + 2 * along_e * q)
+    turned = torch.where(short < SHORTEST * long, x, turned)
+    # the same vector but for rounding
     return turned + (quantized - turned).detach()
 
 

@@ -103,9 +103,9 @@ class GumbelQuantizer(TendedBottleneck):
         """Set the codes by k-means on `[N, D]`."""
         self.codebook.start(samples, batch, generator)
 
-    def revive(self, samples: Tensor, generator: torch.Generator) -> None:
+    def revive(self, samples: Tensor, generator: torch.Generator) -> int:
         """Revive dead codes from `[N, D]`."""
-        self.codebook.revive(samples, generator)
+        return self.codebook.revive(samples, generator)
 
     def _temperature(self) -> float:
         done = min(1.0, int(self.steps) / self.anneal_steps) if self.anneal_steps else 1.0

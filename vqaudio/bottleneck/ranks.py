@@ -17,6 +17,13 @@ def sum_over_ranks(*tensors: Tensor) -> None:
             dist.all_reduce(tensor)
 
 
+def copy_from_first_rank(*tensors: Tensor) -> None:
+    """Put into each tensor what it is on the first rank."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
+
+
 def mean_over_ranks(mean: Tensor) -> Tensor:
     """The mean over all ranks of a mean on each, of as many values, for a loss that bends it.
 

@@ -104,7 +104,7 @@ class ResidualQuantizer(TendedBottleneck):
             vectors, keep = learned.detach(), (kept > stage).to(x.dtype)
             # vectors carry no gradient, so every stage's residual still hangs on x
             commitment = commitment + ((residual - vectors).square() * keep).mean()
-            if learned.requires_grad:
+            if codebook.learned:
                 distance = distance + ((residual.detach() - learned).square() * keep).mean()
             quantized = quantized + vectors * keep
             if self.training:
@@ -112,7 +112,7 @@ class ResidualQuantizer(TendedBottleneck):
             residual = residual - vectors
         quantized = rearrange(quantized, "(b f) d -> b d f", b=len(x))
         losses = {"commitment": commitment / len(self.codebooks)}
-        if distance.requires_grad:
+        if self.codebooks[0].learned:
             losses["codebook"] = distance / len(self.codebooks)
         return Bottlenecked(
             features=self.through(x, quantized),
@@ -126,11 +126,11 @@ class ResidualQuantizer(TendedBottleneck):
         for codebook, left_over in self._stages(samples):
             codebook.start(left_over, batch, generator)
 
-    def revive(self, samples: Tensor, generator: torch.Generator) -> None:
+    def revive(self, samples: Tensor, generator: torch.Generator) -> int:
         """Revive the dead codes of each codebook from what those before it left over of `[N, D]`."""
         dead = [stage for stage, codebook in enumerate(self.codebooks) if len(codebook.dead())]
-        for codebook, left_over in islice(self._stages(samples), max(dead, default=-1) + 1):
-            codebook.revive(left_over, generator)
+        stages = islice(self._stages(samples), max(dead, default=-1) + 1)
+        return sum(codebook.revive(left_over, generator) for codebook, left_over in stages)
 
     def _stages(self, samples: Tensor) -> Iterator[tuple[Codebook, Tensor]]:
         """Each codebook and what those before it left over of `[N, D]`, worked out when asked for."""

@@ -7,6 +7,8 @@ from einops import rearrange
 from torch import Tensor
 
 from vqaudio.bottleneck.base import Bottleneck
+from vqaudio.bottleneck.codebook import Codebook
+from vqaudio.bottleneck.ranks import copy_from_first_rank
 from vqaudio.bottleneck.recent import Recent
 
 
@@ -47,12 +49,16 @@ class TendedBottleneck(Bottleneck):
             return
         # alike on all ranks, and after a resume
         generator = torch.Generator().manual_seed(int(self.steps))
+        placed = 0
         if not self.started:
             self.start(samples, batch, generator)
             self.started.fill_(True)
+            placed = sum(self.codebook_sizes)
         elif int(self.passed) >= max(self.codebook_sizes):
-            self.revive(samples, generator)
+            placed = self.revive(samples, generator)
             self.passed.zero_()
+        if placed:
+            self._agree()
         self.passed += batch
         self.steps += 1
 
@@ -61,5 +67,10 @@ class TendedBottleneck(Bottleneck):
         """Set the codes from `[N, D]`; a step will bring `batch` vectors."""
 
     @abstractmethod
-    def revive(self, samples: Tensor, generator: torch.Generator) -> None:
-        """Give codes that are hardly chosen another place among `[N, D]`."""
+    def revive(self, samples: Tensor, generator: torch.Generator) -> int:
+        """Give codes that are hardly chosen another place among `[N, D]`; says how many."""
+
+    def _agree(self) -> None:
+        """Take the codes of the first rank: sums on a GPU depend on the order of their threads."""
+        books = (part for part in self.modules() if isinstance(part, Codebook))
+        copy_from_first_rank(*(tensor for book in books for tensor in book.state_dict().values()))

@@ -85,6 +85,7 @@ class GroupedResidualBottleneck(ResidualBottleneck):
     """Such a stack for each of several equal parts of the features."""
 
     kind: Literal["grouped_residual"]  # type: ignore[assignment]
+    quantizers: Positive = Field(default=1, description="of each group")
     groups: Positive = 2
 
     @property

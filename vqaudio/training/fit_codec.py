@@ -69,7 +69,7 @@ def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) 
                     count = sums.pop("steps")
                     means = {name: total / count for name, total in sums.items()}
                     sums.clear()
-                    levels = run.health(audio, output) if log.wanted and run.quantizing else []
+                    levels = run.health(audio, output) if log.wanted and run.quantized else []
                     points = display.show(run.step, means, run.seconds_per_step, use.take(), levels)
                     log.scalars(run.step, points)
                 if run.validation and (last or run.step % config.validate_every == 0):
@@ -124,8 +124,13 @@ class CodecRun:
 
     @property
     def quantizing(self) -> bool:
-        """Whether the warm start is over."""
+        """Whether the coming step quantizes: the warm start is over."""
         return self.step >= self.recipe.warm_start_steps
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the last step did, so that codebooks are set."""
+        return self.step > self.recipe.warm_start_steps
 
     @property
     def seconds_per_step(self) -> float:
@@ -152,15 +157,15 @@ class CodecRun:
         """
         self.learner.begin()
         kept = draw_levels(len(audio), [level.dropout for level in self.recipe.codec.levels])
-        output = self.learner.model(
-            audio,
-            quantize=self.quantizing,
-            keep_levels=kept.to(audio.device),
-            coarse=self.recipe.losses.coarse > 0,
-        )
+        output = self._output(audio, self.quantizing, keep_levels=kept.to(audio.device))
         terms = self.terms(output, audio)
         norm = self.learner.descend(terms["loss"])
         return None if norm is None else ({**terms, "gradient": norm}, output)
+
+    def _output(self, audio: Tensor, quantize: bool, keep_levels: Tensor | None = None) -> CodecOutput:
+        return self.learner.model(
+            audio, quantize=quantize, keep_levels=keep_levels, coarse=self.recipe.losses.coarse > 0
+        )
 
     def terms(self, output: CodecOutput, audio: Tensor) -> dict[str, Tensor]:
         """Terms of the loss, and `loss`, their sum weighted as the recipe says."""
@@ -199,9 +204,9 @@ class CodecRun:
         with self.learner.at_rest():
             for name, audio in self.validation:
                 batch = _whole_frames(audio, self.codec.hops[0]).to(self.learner.fabric.device)
-                terms = self.terms(self.learner.model(batch, quantize=self.quantizing), batch)
+                terms = self.terms(self._output(batch, self.quantized), batch)
                 totals.update({key: value.item() for key, value in terms.items()})
-                if self.quantizing:
+                if self.quantized:
                     [(found, length)] = encode_sounds(self.codec, [audio])
                     for levels in {1, len(self.codec.hops)}:
                         made = torch.cat(list(decode_levels(self.codec, found[:levels], length)), dim=1)

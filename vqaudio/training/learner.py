@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vqaudio.bottleneck.codebook import codebook_parameters
 from vqaudio.config import Optimization
 from vqaudio.training.checkpoint import load_state, optimizer_tensors, restore_optimizer, save_state
 from vqaudio.training.guard import Guard
@@ -133,11 +134,12 @@ def seed_step(seed: int, attempt: int, step: int, rank: int) -> None:
 
 
 def adamw(module: nn.Module, config: Optimization) -> torch.optim.AdamW:
-    """AdamW that lets biases and scales of norms, which have one dimension, keep their size."""
-    matrices = [p for p in module.parameters() if p.ndim > 1]
-    vectors = [p for p in module.parameters() if p.ndim <= 1]
+    """AdamW that lets biases, scales of norms and codebooks keep their size."""
+    codebooks = codebook_parameters(module)
+    decaying = [p for p in module.parameters() if p.ndim > 1 and p not in codebooks]
+    lasting = [p for p in module.parameters() if p.ndim <= 1 or p in codebooks]
     groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": decaying, "weight_decay": config.weight_decay},
+        {"params": lasting, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.betas[0], config.betas[1]))

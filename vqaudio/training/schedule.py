@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from vqaudio.bottleneck.codebook import codebook_parameters
 from vqaudio.config import Optimization
 
 UPDATES = "updates"  # counted among the averaged tensors, so that it is saved with them
@@ -32,7 +33,7 @@ def learning_rate(step: int, config: Optimization) -> float:
 
 
 class WeightAverage:
-    """Exponential average of a module's parameters, fp32.
+    """Exponential average of a module's parameters but those of codebooks, fp32.
 
     The first updates decay faster, by `(1 + n) / (10 + n)` for the n-th: otherwise the weights that
     training began with would be heard for several times `1 / (1 - decay)` steps.
@@ -44,7 +45,7 @@ class WeightAverage:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.tensors = {name: p.detach().float().clone() for name, p in module.named_parameters()}
+        self.tensors = {name: p.detach().float().clone() for name, p in _averaged(module)}
         self.tensors[UPDATES] = torch.zeros((), dtype=torch.int64)
 
     @torch.no_grad()
@@ -53,7 +54,7 @@ class WeightAverage:
         self.tensors[UPDATES] += 1
         count = int(self.tensors[UPDATES])
         decay = min(self.decay, (1 + count) / (10 + count))
-        for name, parameter in module.named_parameters():
+        for name, parameter in _averaged(module):
             self.tensors[name].lerp_(parameter.float(), 1 - decay)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -64,7 +65,7 @@ class WeightAverage:
     @contextmanager
     def in_place(self, module: nn.Module) -> Iterator[None]:
         """Let `module` have the average for its parameters inside the `with` block."""
-        kept = {name: p.detach().clone() for name, p in module.named_parameters()}
+        kept = {name: p.detach().clone() for name, p in _averaged(module)}
         try:
             _set(module, self.tensors)
             yield
@@ -72,7 +73,12 @@ class WeightAverage:
             _set(module, kept)
 
 
+def _averaged(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    left_out = codebook_parameters(module)
+    return ((name, p) for name, p in module.named_parameters() if p not in left_out)
+
+
 @torch.no_grad()
 def _set(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    for name, parameter in module.named_parameters():
+    for name, parameter in _averaged(module):
         parameter.copy_(tensors[name])
