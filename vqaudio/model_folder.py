@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import nn
 
+from vqaudio.bottleneck.codebook import codebook_parameters
 from vqaudio.codec.model import Codec
 from vqaudio.config import CodecConfig, PriorConfig, Section, parse_section
 from vqaudio.errors import UserError
@@ -48,12 +49,11 @@ def save_model(folder: str | Path, model: Codec | Prior, card: str, half: bool =
     if half:
         model = copy.deepcopy(model)
         with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.copy_(parameter.half())
+            for weight in _halved(model).values():
+                weight.copy_(weight.half())
     state = {name: value.detach().cpu().contiguous() for name, value in inference_state(model).items()}
     if half:
-        weights = dict(model.named_parameters())
-        state = {name: value.half() if name in weights else value for name, value in state.items()}
+        state |= {name: state[name].half() for name in _halved(model)}
     with replacing(folder / WEIGHTS) as path:
         path.write_bytes(to_bytes(state))
     values: dict[str, Any] = {"kind": "codec", "fingerprint": model.fingerprint}
@@ -63,6 +63,12 @@ def save_model(folder: str | Path, model: Codec | Prior, card: str, half: bool =
         values |= {"codec": model.config.model_dump()}
     write_text(folder / CONFIG, yaml.safe_dump(values, sort_keys=False))
     write_text(folder / CARD, card)
+
+
+def _halved(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Weights that may lose digits: all but codebooks, whose codes would change."""
+    exact = codebook_parameters(model)
+    return {name: weight for name, weight in model.named_parameters() if weight not in exact}
 
 
 def find_model(name: str | Path) -> Path:

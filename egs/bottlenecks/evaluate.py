@@ -8,7 +8,6 @@ results.md (the table) and rate-distortion.png.
 
 import argparse
 import json
-import re
 import statistics
 import sys
 import time
@@ -36,11 +35,13 @@ from vqaudio.evaluation.plots import save_rate_distortion
 from vqaudio.evaluation.recognizer import Recognizer, recognizer_of
 from vqaudio.evaluation.report import Table
 from vqaudio.files import make_folder, write_text
+from vqaudio.training.health import level_health
 from vqaudio.training.losses import SpectralLoss
 
 RATE = 8000
 ROUNDS = 7  # of timed steps
-ADDS = re.compile(r"level (\d+) adds \S+ \((-?\d+) %\)")
+CROP = 10240  # samples that are heard at once to see what a level adds, or timed
+SPECTRAL = SpectralLoss(RATE, [128, 256, 512, 1024])
 
 
 class TestSet:
@@ -53,6 +54,8 @@ class TestSet:
         self.digits = [i for i, label in enumerate(self.labels) if label is not None]
         self.sentences = [i for i, label in enumerate(self.labels) if label is None]
         self.seconds = sum(map(len, self.audio)) / RATE
+        together = torch.cat(self.audio)
+        self.crops = together[: len(together) // CROP * CROP].view(-1, 1, CROP)
         train = [s for s in sounds if s.fields["split"] == "train" and "label" in s.fields]
         words, truth = [read(sound) for sound in train], [sound.fields["label"] for sound in train]
         self.recognizer: Recognizer = recognizer_of(out, words, truth, RATE)
@@ -68,8 +71,8 @@ def read(sound: Sound) -> Tensor:
     return mono(read_audio(sound.path, RATE)[0])[0]
 
 
-def measure(codec: Codec, log: str, test: TestSet) -> dict[str, Any]:
-    """Everything but time: quality from one level, two and so on; bits; use."""
+def measure(codec: Codec, test: TestSet) -> dict[str, Any]:
+    """Everything but time: quality from one level, two and so on; bits; use; what a level adds."""
     levels = []
     encoded = list(encode_sounds(codec, test.audio))
     for count in range(1, len(codec.hops) + 1):
@@ -86,51 +89,46 @@ def measure(codec: Codec, log: str, test: TestSet) -> dict[str, Any]:
             }
         figures["sentences"]["pesq"] = average(pesq(*pair, RATE, "nb") for pair in of["sentences"]).mean
         levels.append(figures)
-    lines = log.splitlines()
-    adds = dict(ADDS.findall(next(line for line in reversed(lines) if "adds" in line)))
-    alarms = [line.partition(": step")[0] for line in lines if line.lower().startswith("alarm")]
     return {
+        "codec": codec.fingerprint,
         "parameters": sum(parameter.numel() for parameter in codec.parameters()),
         "levels": levels,
-        **bits(codec, test),
-        "adds": [int(adds[str(level)]) for level in range(len(codec.hops))],
-        "alarms left": alarms.count("ALARM") - alarms.count("alarm over"),
+        **health(codec, test),
     }
 
 
-def bits(codec: Codec, test: TestSet) -> dict[str, Any]:
-    """Bits a second of each level by entropy or divergence, and use of the codebooks."""
+@torch.no_grad()
+def health(codec: Codec, test: TestSet) -> dict[str, Any]:
+    """Bits a second of each level by entropy or divergence, use of codebooks, what a level adds."""
+    output = codec(test.crops)
+
+    def distance(said: list[Tensor]) -> float:
+        return float(SPECTRAL(codec.render(said), test.crops)["mel"])
+
+    adds = [level.share for level in level_health(output.said, output.health, distance, 0.0, 0)]
     if not all(codec.codebook_sizes):
-        return {"bits": divergence(codec, test), "perplexity": [], "alive": []}
+        nats = zip(output.health, codec.hops, strict=True)
+        divergence = [level["kl_bits"].item() * RATE / hop for level, hop in nats]
+        return {"bits": divergence, "perplexity": [], "alive": [], "adds": adds}
     uses = codebook_use(codec.encode(list(test.audio)), codec.codebook_sizes)
     of = [[use for use in uses if use.level == level] for level in range(len(codec.hops))]
     return {
         "bits": [entropy_bits_per_second(level, test.seconds) for level in of],
         "perplexity": [[use.perplexity for use in level] for level in of],
         "alive": [[use.used / use.size for use in level] for level in of],
+        "adds": adds,
     }
-
-
-def divergence(codec: Codec, test: TestSet) -> list[float]:
-    """Bits a second of each continuous level: its divergence from the standard normal."""
-    totals = [0.0] * len(codec.hops)
-    for audio in test.audio:
-        padded = torch.nn.functional.pad(audio, (0, -len(audio) % codec.hops[0]))[None, None]
-        for level, health in enumerate(codec(padded).health):
-            totals[level] += health["kl_bits"].item() * padded.shape[2] / codec.hops[level]
-    return [total / test.seconds for total in totals]
 
 
 def step_times(codecs: dict[str, Codec]) -> dict[str, float]:
     """Milliseconds of a step forward and back, by turns, so that a busy machine is unfair to none."""
-    spectral = SpectralLoss(RATE, [128, 256, 512, 1024])
-    audio = 0.05 * torch.randn(12, 1, 10240, generator=torch.Generator().manual_seed(0))
+    audio = 0.05 * torch.randn(12, 1, CROP, generator=torch.Generator().manual_seed(0))
     times: dict[str, list[float]] = {name: [] for name in codecs}
     for _ in range(ROUNDS):
         for name, codec in codecs.items():
             start = time.perf_counter()
             output = codec.train()(audio)
-            terms = [*spectral(output.made, audio).values(), *output.losses.values()]
+            terms = [*SPECTRAL(output.made, audio).values(), *output.losses.values()]
             torch.stack(terms).sum().backward()
             codec.zero_grad()
             times[name].append(1000 * (time.perf_counter() - start))
@@ -153,7 +151,7 @@ def make_table(results: dict[str, Any], times: dict[str, float]) -> Table:
                 f"{sentences['pesq']:.2f}",
                 f"{100 * whole['recognized']:.0f}",
                 f"{100 * coarse['recognized']:.0f}" if len(r["levels"]) > 1 else "",
-                " / ".join(f"{share}" for share in r["adds"]),
+                " / ".join(f"{100 * share:.0f}" for share in r["adds"]),
                 " / ".join("+".join(f"{p:.0f}" for p in level) for level in r["perplexity"]) or "-",
                 " / ".join("+".join(f"{100 * a:.0f}" for a in level) for level in r["alive"]) or "-",
                 f"{times[name]:.0f}",
@@ -190,10 +188,10 @@ def evaluate(variants: list[str], run: Path) -> Table:
         assert isinstance(codec, Codec)
         codecs[name] = codec
         path = out / f"{name}.json"
-        if not path.exists():
-            log = (run / "codecs" / f"{name}.log").read_text(encoding="utf-8")
-            write_text(path, json.dumps(measure(codec, log, test), indent=1))
-        results[name] = json.loads(path.read_text(encoding="utf-8"))
+        results[name] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if results[name].get("codec") != codec.fingerprint:
+            results[name] = measure(codec, test)
+            write_text(path, json.dumps(results[name], indent=1))
     times = step_times(codecs)
     write_text(out / "results.json", json.dumps({"measured": results, "ms a step": times}, indent=1))
     panels = {name: curves(results, name) for name in ("digits", "sentences")}

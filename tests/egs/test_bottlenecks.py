@@ -56,7 +56,12 @@ def test_every_stage_runs_and_is_passed_over_once_done(out: Path) -> None:
     assert (evaluation / "rate-distortion.png").stat().st_size > 10_000
     again = run(out, *words)
     assert again.returncode == 0, again.stderr
-    assert "training " not in again.stderr
+    log = (out / "run" / "codecs" / "vector.log").read_text()
+    assert log.count("from step 0") == log.count("from step 4") == 1
+    (out / "variants.txt").write_text(VARIANTS.replace("bits=3", "bits=4"), encoding="utf-8")
+    changed = run(out, *words)
+    assert changed.returncode != 0
+    assert "bits" in changed.stderr
 
 
 def test_a_missing_folder_is_named(out: Path) -> None:

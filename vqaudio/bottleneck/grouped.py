@@ -25,8 +25,8 @@ class GroupedResidualQuantizer(Bottleneck):
         groups: equal parts of the features.
         dim: of the features, `D`, a multiple of `groups`.
         decay: of the codebooks' averages, a step.
-        dropout: share of the sounds of a batch that are quantized by fewer stages, the same in
-            every group.
+        dropout: share of the sounds of a batch that are quantized by only 1 to all stages, the
+            same number in every group.
         codebook: by averages, by gradient, or fixed under a learned map.
         gradient: the estimator of what reaches the input.
     """

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from vqaudio.bottleneck.nearest import nearest
 
+ROUNDS = 10  # of k-means at most; clusters of few samples settle sooner
+
 
 def draw(samples: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """`count` rows of `samples` `[N, D]`, all different as long as there are enough."""
@@ -16,9 +18,6 @@ def totals(x: Tensor, codes: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Per code, the sum `[size, D]` and the number `[size]` of the vectors `[N, D]` assigned to it."""
     sums = x.new_zeros(size, x.shape[1]).index_add_(0, codes, x)
     return sums, torch.bincount(codes, minlength=size).to(x.dtype)
-
-
-ROUNDS = 10  # at most; clusters of few samples settle sooner
 
 
 def kmeans(samples: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

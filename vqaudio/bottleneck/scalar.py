@@ -105,7 +105,8 @@ class FiniteScalarQuantizer(ScalarQuantizer):
 
     def digits(self, bounded: Tensor) -> Tensor:
         """The nearest level, from 0 at the lowest."""
-        return bounded.round().long() + self.sizes // 2
+        digits = bounded.round().long() + self.sizes // 2
+        return digits.clamp(min=0).minimum(self.sizes - 1)  # of 1,000 levels MARGIN is half a one
 
     def values(self, digits: Tensor) -> Tensor:
         """Whole numbers."""

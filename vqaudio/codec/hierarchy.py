@@ -18,7 +18,8 @@ class Cascade:
 
     Args:
         state: `[B, C, F]` of the finest level, for the decoder.
-        codes: per level, coarsest first, int64 `[B, Q, F_l]`; empty where nothing was quantized.
+        codes: per level that has any, coarsest first, int64 `[B, Q, F_l]`; empty where nothing was
+            quantized.
         losses: scalars by name, the mean over levels.
         said: per level, coarsest first, `[B, D_l, F_l]`: what its bottleneck passed on.
         health: scalars by name, per level, that only the log wants.

@@ -85,7 +85,8 @@ def check_quantizers(
         raise UserError(f"quantizers: {given} is not one number for each of {len(there)} levels")
     for level, (wanted, count) in enumerate(zip(quantizers, there, strict=True)):
         if wanted != count and not 1 <= wanted <= count:
-            raise UserError(f"quantizers: {wanted} at level {level} is not from 1 to {count}")
+            range_ = f"from 1 to {count}" if count else "0, all that a continuous level has"
+            raise UserError(f"quantizers: {wanted} at level {level} is not {range_}")
     return list(quantizers)
 
 

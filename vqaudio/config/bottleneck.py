@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from vqaudio.config.section import Decay, Positive, Section, Share, Weight
 
 MOST_BITS = 24  # of a code: all are counted for the log
-Bits = Annotated[int, Field(ge=1, le=MOST_BITS)]
 Temperature = Annotated[float, Field(gt=0)]
 
 
@@ -19,7 +18,7 @@ class GaussianBottleneck(Section):
     """A normal distribution a frame: VAE, and beta-VAE. Continuous: it has no codes."""
 
     kind: Literal["gaussian"]
-    bits: Bits | None = Field(
+    bits: Positive | None = Field(
         default=None, description="of KL divergence, to aim at; None for the fewest"
     )
     dim: Positive = 16
@@ -32,7 +31,7 @@ class CodebookBottleneck(Section):
     """Codebooks of one size, set from data; given as it is or by the bits of a frame."""
 
     codebook_size: Annotated[int, Field(ge=2)] | None = None
-    bits: Bits | None = None
+    bits: Positive | None = None
     dim: Positive = 16
     decay: Decay = 0.99
 
@@ -51,7 +50,13 @@ class CodebookBottleneck(Section):
         if (self.codebook_size is None) == (self.bits is None):
             raise ValueError("codebook_size: give it, or bits, and not both")
         if self.bits is not None and self.bits % self.stages:
-            raise ValueError(f"bits: {self.bits} are not the same for each of {self.stages} codes")
+            raise ValueError(
+                f"bits: {self.bits} are not the same for each of {self.stages} codes a frame; "
+                "change one of the two"
+            )
+        if self.size > 2**MOST_BITS:
+            key = "bits" if self.codebook_size is None else "codebook_size"
+            raise ValueError(f"{key}: a codebook may have 2^{MOST_BITS} codes at most")
         return self
 
 
@@ -73,7 +78,7 @@ class ResidualBottleneck(CodebookBottleneck):
     quantizers: Positive = 2
     codebook: Literal["average", "learned", "linear"] = "average"
     gradient: Literal["straight_through", "rotation"] = "straight_through"
-    dropout: Share = Field(default=0.0, description="share of sounds quantized by fewer of them")
+    dropout: Share = Field(default=0.0, description="share of sounds quantized by 1 to all of them")
 
     @property
     def stages(self) -> int:
@@ -108,7 +113,7 @@ class ScalarBottleneck(Section):
     levels: list[Annotated[int, Field(ge=3)]] | None = Field(
         default=None, min_length=1, description="of FSQ, for each dimension"
     )
-    bits: Bits | None = None
+    bits: Annotated[int, Field(ge=1, le=MOST_BITS)] | None = None
 
     @property
     def sizes(self) -> list[int]:

@@ -1,15 +1,26 @@
 """From a YAML file to a checked section."""
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from vqaudio.config.section import Section
 from vqaudio.errors import UserError
 
 S = TypeVar("S", bound=Section)
+
+
+class Loader(yaml.SafeLoader):
+    """Takes 1e-3 for a number, as YAML 1.2 does; for PyYAML, which is of 1.1, it is a word."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 def parse_section(schema: type[S], values: Any, source: str) -> S:
@@ -26,26 +37,47 @@ def parse_section(schema: type[S], values: Any, source: str) -> S:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(_keys(values, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            message = "no such key"
-        raise UserError(f"{source}: {key + ': ' if key else ''}{message}") from None
+        raise UserError(f"{source}: {_said(values, error.errors()[0])}") from None
 
 
-def _keys(values: Any, place: tuple[str | int, ...]) -> list[str]:
-    """A place in YAML as its keys: pydantic also names the `kind` of a section, which is no key."""
-    keys = []
+def _said(values: Any, error: ErrorDetails) -> str:
+    """An error as `key: what is wrong with it`."""
+    keys, section = _keys(values, error["loc"])
+    message = error["msg"]
+    match error["type"]:
+        case "value_error":  # of a check of ours, which names a key of its section
+            key, _, message = message.removeprefix("Value error, ").partition(": ")
+            keys.append(key)
+        case "extra_forbidden":
+            kind = section.get("kind") if isinstance(section, dict) else None
+            message = "no such key" + (f" where kind is {kind}" if kind else "")
+        case "union_tag_invalid":
+            keys.append("kind")
+            message = f"{error['ctx']['tag']} is none of {error['ctx']['expected_tags']}"
+        case "model_type" | "model_attributes_type":
+            message = "not a mapping"
+        case "union_tag_not_found":
+            keys.append("kind")
+            message = "missing"
+    return f"{'.'.join(keys)}: {message}" if keys else message
+
+
+def _keys(values: Any, place: tuple[str | int, ...]) -> tuple[list[str], Any]:
+    """A place in YAML as its keys, and what the last of them is in.
+
+    Pydantic also names the `kind` of a section, which is no key.
+    """
+    keys, section = [], None
     for part in place:
         if isinstance(values, dict) and part == values.get("kind") and part not in values:
             continue
         keys.append(str(part))
+        section = values
         try:
             values = values[part]
         except (KeyError, IndexError, TypeError):
             values = None
-    return keys
+    return keys, section
 
 
 def read_recipe(schema: type[S], path: str | Path, overrides: list[str] | None = None) -> S:
@@ -60,7 +92,7 @@ def read_recipe(schema: type[S], path: str | Path, overrides: list[str] | None =
         UserError: the file is missing or is not YAML, or a key is unknown or impossible.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -77,7 +109,7 @@ def _override(values: dict[str, Any], override: str) -> None:
     if not sign:
         raise UserError(f"{override}: an override is written key=value")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader)
     except yaml.YAMLError:
         raise UserError(f"{override}: cannot be set, its value is not YAML") from None
     _set(values, key.split("."), value, override)

@@ -13,7 +13,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]  # of an average that follows what i
 class Section(BaseModel):
     """A mapping of a YAML file; keys that it does not know are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def identity(self) -> dict[str, Any]:
         """What distinguishes it, for a hash: a key at its default counts as left out.

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from vqaudio.codec.model import Codec
-from vqaudio.config import CodecRecipe
+from vqaudio.config import CodebookBottleneck, CodecRecipe
 from vqaudio.corpus.manifest import Sound
 
 
@@ -33,6 +33,8 @@ def codec_card(
         f"{' + '.join(map(str, sizes))} |"
         for i, (level, sizes) in enumerate(zip(config.levels, codec.codebook_sizes, strict=True))
     ]
+    from_data = any(isinstance(level.bottleneck, CodebookBottleneck) for level in config.levels)
+    unset = from_data and step <= recipe.warm_start_steps
     speakers = Counter(sound.fields["speaker"] for sound in sounds if "speaker" in sound.fields)
     heard = f"{len(sounds)} sounds"
     if all(sound.duration_seconds is not None for sound in sounds):
@@ -54,9 +56,9 @@ def codec_card(
         [
             "# A vqaudio codec",
             "",
-            f"Sound at {config.sample_rate} Hz to integers at {codec.bitrate:.0f} bits per second and "
-            f"back, after {step} of {recipe.optimization.steps} steps."
-            + (" Its codebooks are not set yet: all codes are 0." * (step <= recipe.warm_start_steps)),
+            f"Sound at {config.sample_rate} Hz to {_said(codec)} and back, after {step} of "
+            f"{recipe.optimization.steps} steps."
+            + (" Its codebooks are not set yet: all codes are 0." * unset),
             "",
             "| level | hop | frames/s | bottleneck | codes |",
             "|---|---|---|---|---|",
@@ -77,3 +79,12 @@ def codec_card(
             "",
         ]
     )
+
+
+def _said(codec: Codec) -> str:
+    """What a codec makes of sound."""
+    integers = f"integers at {codec.bitrate:.0f} bits per second"
+    discrete = [bool(sizes) for sizes in codec.codebook_sizes]
+    if all(discrete):
+        return integers
+    return f"{integers} and continuous features" if any(discrete) else "continuous features"

@@ -100,11 +100,11 @@ class CodecRun:
         marks = [sound.fields.get("split") for sound in sounds]
         rows, validation = split([s.id for s in sounds], marks, recipe.run.validation_sounds)
         self.sounds = [sounds[row] for row in rows]
+        multiple = recipe.codec.levels[0].hop
+        self.crops = Crops(self.sounds, rate, recipe.data, recipe.run.seed, multiple)
         check_fillable(recipe.codec, self.sounds)
         torch.manual_seed(recipe.run.seed)
         self.codec = Codec(recipe.codec)
-        multiple = self.codec.hops[0]
-        self.crops = Crops(self.sounds, rate, recipe.data, recipe.run.seed, multiple)
         self.validation = [(sounds[row].id, _read(sounds[row], rate)) for row in validation]
         self.identity = {"recipe": recipe.model_dump(mode="json"), "sounds": _fingerprint(self.sounds)}
         going_on = fabric.broadcast(fabric.is_global_zero and open_run(out, self.identity, resume))
