@@ -83,6 +83,19 @@ def test_revived_codes_are_used_and_survive_the_next_steps() -> None:
     assert len(codebook.assign(new).unique()) >= 56
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.99])
+@pytest.mark.parametrize("kind", CODEBOOKS)
+def test_a_code_that_nothing_chooses_stays_where_it_is(kind: str, decay: float) -> None:
+    torch.manual_seed(0)
+    codebook = CODEBOOKS[kind](64, 4, decay)  # type: ignore[index]
+    codebook.start(5 + torch.randn(512, 4), 8, torch.Generator().manual_seed(1))
+    before = codebook.centroids.detach().clone()
+    for _ in range(3000):
+        codebook.update(before[:8], torch.arange(8))
+    assert codebook.dead().tolist() == list(range(8, 64))
+    torch.testing.assert_close(codebook.centroids.detach()[8:], before[8:], rtol=1e-3, atol=1e-3)
+
+
 def test_drifting_inputs_leave_no_code_dead() -> None:
     generator = torch.Generator().manual_seed(3)
     centres = torch.randn(128, 16, generator=generator)
@@ -161,11 +174,16 @@ def test_the_codebook_loss_pulls_codes_to_the_mean_of_what_chose_them() -> None:
         torch.testing.assert_close(gradient[code], expected, atol=1e-4, rtol=1e-3)
 
 
-def test_codes_by_averages_have_no_loss() -> None:
-    quantizer = VectorQuantizer(4, 8)
+@pytest.mark.parametrize("kind", CODEBOOKS)
+def test_only_codes_by_averages_have_no_loss_with_a_gradient_or_without(kind: str) -> None:
+    quantizer = VectorQuantizer(4, 8, codebook=kind)  # type: ignore[arg-type]
     result = quantizer(uneven(400).T[None].requires_grad_())
-    assert set(result.losses) == {"commitment"}
-    assert not list(quantizer.parameters())
+    with torch.no_grad():
+        at_rest = quantizer.eval()(uneven(400).T[None])
+    averaged = kind == "average"
+    names = {"commitment"} if averaged else {"commitment", "codebook"}
+    assert set(result.losses) == set(at_rest.losses) == names
+    assert averaged == (not list(quantizer.parameters()))
 
 
 def middles(codebook: Codebook, x: Tensor) -> Tensor:

@@ -88,3 +88,12 @@ def test_vectors_without_length_or_opposite_to_their_code_stay_finite() -> None:
     torch.testing.assert_close(passed, quantized)
     (gradient,) = torch.autograd.grad(passed.sum(), x)
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-30, 1e-6, 1e-2, 1.0])
+def test_a_gradient_grows_with_the_quotient_of_lengths_to_a_bound(length: float) -> None:
+    x = torch.tensor([length, 0.0])[None, :, None].requires_grad_()
+    quantized = torch.tensor([0.0, 1.0])[None, :, None]
+    (gradient,) = torch.autograd.grad(rotate(x, quantized).sum(), x)
+    expected = 1.0 if length < 1e-3 else 1 / length
+    torch.testing.assert_close(gradient.abs(), torch.full((1, 2, 1), expected))

@@ -41,6 +41,8 @@ for step in range(40):
     dead += int((moved > 1).sum()) if step > 20 else 0
 state = {name: value.clone() for name, value in quantizer.state_dict().items()}
 save_file({**state, "started_with": started, "revived": torch.tensor([dead])}, f"{sys.argv[1]}/{rank}")
+dist.barrier()
+dist.destroy_process_group()
 """
 
 

@@ -115,3 +115,10 @@ def test_entropy_of_many_bits_is_the_sum_of_that_of_eight_at_a_time() -> None:
         for part in x.split(8, dim=1)
     ]
     torch.testing.assert_close(whole(x).losses["entropy"], torch.stack(parts).sum())
+
+
+@pytest.mark.parametrize("levels", [3, 8, 1000, 1500, 10_001])
+def test_inputs_however_large_stay_within_the_levels(levels: int) -> None:
+    bottleneck = FiniteScalarQuantizer([levels]).eval()
+    codes = bottleneck.encode(torch.tensor([-50.0, 0.0, 50.0])[None, None])
+    assert codes.flatten().tolist() == [0, levels // 2, levels - 1]

@@ -127,6 +127,7 @@ def main() -> None:
         state = {key: value.detach().clone() for key, value in few_steps(name, rank).items()}
         save_file(state, out / f"{name}.{rank}.safetensors")
     dist.barrier()
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

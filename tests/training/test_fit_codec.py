@@ -193,7 +193,8 @@ def test_a_mel_codec_trains(recipe: CodecRecipe, manifest: Path, tmp_path: Path)
     }
     values["optimization"]["steps"] = 8
     fit_codec(CodecRecipe.model_validate(values), manifest, tmp_path / "out")
-    assert set(load_state(tmp_path / "out")[1]["results"]) == {"loss", "mel", "commitment"}
+    results = load_state(tmp_path / "out")[1]["results"]
+    assert set(results) == {"loss", "mel", "coarse", "commitment"}
 
 
 def test_a_test_row_is_never_trained_on(recipe: CodecRecipe, manifest: Path, tmp_path: Path):
@@ -215,3 +216,27 @@ def test_share_of_sounds_is_decoded_from_fewer_levels():
     assert (draw_levels(100, [0.0]) == 1).all()
     assert (draw_levels(100, [0.0, 0.0]) == 2).all()
     assert (draw_levels(100, [0.0, 1.0, 0.0]) == 1).all()  # nothing is decoded above a missing level
+
+
+def test_validation_hears_codebooks_only_once_they_are_set_and_sums_as_training_does(
+    recipe: CodecRecipe, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit_codec(changed(recipe, "run", validate_every=6), manifest, tmp_path / "out")
+    lines = capsys.readouterr().out.splitlines()
+    training = {line.split()[1].split("/")[0]: line for line in lines if line.startswith("step ")}
+    validated = [line for line in lines if "  validation  " in line]
+    assert [line.split()[1] for line in validated] == ["6", "12", "16"]
+    assert "commitment" not in validated[0]
+    for line in validated:
+        assert "coarse" in line
+        assert ("commitment" in line) == ("commitment" in training[line.split()[1]])
+
+
+def test_a_file_that_is_gone_is_named_with_its_sound(
+    recipe: CodecRecipe, manifest: Path, tmp_path: Path
+) -> None:
+    lost = tmp_path / "sounds" / "s3.wav"
+    lost.unlink()
+    with pytest.raises(UserError, match=r"s3\.wav: no such file, but the manifest names it for s3"):
+        fit_codec(recipe, manifest, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

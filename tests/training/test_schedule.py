@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from vqaudio.bottleneck.vector import VectorQuantizer
 from vqaudio.config import Optimization
+from vqaudio.training.learner import adamw
 from vqaudio.training.schedule import WeightAverage, learning_rate
 
 
@@ -65,3 +67,19 @@ def test_average_is_in_place_only_inside_the_block():
         assert torch.equal(module.weight, torch.zeros(2, 2))
     assert torch.equal(module.weight, before)
     assert torch.equal(average.tensors["weight"], torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize("kind", ["learned", "linear"])
+def test_codebooks_are_neither_averaged_nor_decayed(kind: str) -> None:
+    module = nn.Sequential(nn.Conv1d(4, 4, 1), VectorQuantizer(8, 4, codebook=kind))  # type: ignore[arg-type]
+    average = WeightAverage(module, decay=0.99)
+    for parameter in module.parameters():
+        nn.init.ones_(parameter)
+    average.update(module)
+    with average.in_place(module):
+        assert not torch.equal(module[0].weight, torch.ones(4, 4, 1))
+        assert all(torch.equal(p, torch.ones_like(p)) for p in module[1].parameters())
+    decaying, lasting = adamw(module, Optimization(steps=1, learning_rate=0.1)).param_groups
+    assert [p.shape for p in decaying["params"]] == [(4, 4, 1)]
+    assert lasting["weight_decay"] == 0
+    assert len(lasting["params"]) == len(list(module.parameters())) - 1

@@ -21,7 +21,7 @@ from vqaudio.training.checkpoint import open_run
 from vqaudio.training.data import Crops, duration_seconds
 from vqaudio.training.display import Display
 from vqaudio.training.health import CodebookUse, LevelHealth, level_health
-from vqaudio.training.learner import Learner, start_ranks
+from vqaudio.training.learner import Learner, part_ranks, start_ranks
 from vqaudio.training.log import Log
 from vqaudio.training.losses import SpectralLoss
 from vqaudio.training.split import split
@@ -80,6 +80,7 @@ def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) 
                     run.save()
         display.say(f"{out}: trained for {run.step} steps")
     log.close()
+    part_ranks()
 
 
 class CodecRun:

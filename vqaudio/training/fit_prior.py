@@ -15,7 +15,7 @@ from vqaudio.model_folder import save_model
 from vqaudio.prior.model import PAD, Prior
 from vqaudio.training.checkpoint import open_run
 from vqaudio.training.display import Display
-from vqaudio.training.learner import Learner, start_ranks
+from vqaudio.training.learner import Learner, part_ranks, start_ranks
 from vqaudio.training.log import Log
 from vqaudio.training.prior_card import prior_card
 from vqaudio.training.split import split
@@ -67,6 +67,7 @@ def fit_prior(recipe: PriorRecipe, tokens: Path, out: Path, resume: bool = False
             display.say(f"stopped: no progress in {run.stale} validations, since step {run.best_step}")
         display.say(f"{out}: trained for {run.step} steps")
     log.close()
+    part_ranks()
 
 
 class PriorRun:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from vqaudio.bottleneck.codebook import codebook_parameters
@@ -125,6 +126,13 @@ def start_ranks(precision: Literal["32-true", "bf16-mixed"]) -> "Fabric":
     fabric = Fabric(devices=here, num_nodes=ranks // here, strategy=strategy, precision=precision)
     fabric.launch()
     return fabric
+
+
+def part_ranks() -> None:
+    """Let go of the other ranks once all are here: one that ends alone may abort the others."""
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 def seed_step(seed: int, attempt: int, step: int, rank: int) -> None:
