@@ -136,8 +136,9 @@ def save_rate_distortion(
     from matplotlib.lines import Line2D
 
     codecs = list(next(iter(panels.values())))
-    colours = {
-        name: colormaps["tab20"](n % 20) for n, name in enumerate(dict.fromkeys(c for c, _ in codecs))
+    names = dict.fromkeys(colour for colour, _ in codecs)
+    colours = {  # the ten strong ones of tab20, then the ten pale ones
+        name: colormaps["tab20"]((2 * n + n // 10) % 20) for n, name in enumerate(names)
     }
     markers = {
         name: MARKERS[n % len(MARKERS)] for n, name in enumerate(dict.fromkeys(m for _, m in codecs))
