@@ -9,29 +9,23 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+options="data out variants jobs stage stop_stage"
 data= out=runs/bottlenecks variants=$here/variants.txt jobs=1 stage=1 stop_stage=3
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --data) data=${2:?} ;;
-        --out) out=${2:?} ;;
-        --variants) variants=${2:?} ;;
-        --jobs) jobs=${2:?} ;;
-        --stage) stage=${2:?} ;;
-        --stop-stage) stop_stage=${2:?} ;;
-        *) echo "error: $1: no such option; see the head of $0" >&2; exit 2 ;;
-    esac
-    shift 2
-done
-wanted() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+. "$here/../options.sh"
+whole_number jobs
+[ -f "$variants" ] || fail "--variants: $variants: no such file"
+if wanted 3; then
+    python -c "import pesq, pystoi" 2>/dev/null || fail "stage 3 needs the extra eval: pip install '.[eval]'"
+fi
 
 if wanted 1; then
     echo "1 prepare" >&2
-    [ -n "$data" ] || { echo "error: --data: give the folder of the data sets" >&2; exit 2; }
     python "$here/../fsdd/prepare.py" "$data/fsdd" "$out/digits.jsonl"
     python "$here/prepare.py" "$out/digits.jsonl" "$data/kathleen" "$out/manifest.jsonl"
 fi
 if wanted 2; then
     echo "2 train" >&2
+    [ -f "$out/manifest.jsonl" ] || fail "$out/manifest.jsonl: no such file; begin with stage 1"
     grep -v '^#' "$variants" | xargs -P "$jobs" -L 1 "$here/train.sh" "$out"
 fi
 if wanted 3; then

@@ -7,26 +7,18 @@
 # same --out, every stage goes on where it was, and passes over what is done.
 set -euo pipefail
 
-data= out=runs/fsdd stage=1 stop_stage=6
-temperature=0.6  # at which words are sampled, besides 1.0
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --data) data=${2:?} ;;
-        --out) out=${2:?} ;;
-        --stage) stage=${2:?} ;;
-        --stop-stage) stop_stage=${2:?} ;;
-        *) echo "error: $1: no such option; see the head of $0" >&2; exit 2 ;;
-    esac
-    shift 2
-done
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 recipes=$here/../../recipes
-wanted() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
-resume() { if [ -d "$1/training_state" ]; then echo --resume; fi; }
+options="data out stage stop_stage"
+data= out=runs/fsdd stage=1 stop_stage=6
+temperature=0.6  # at which words are sampled, besides 1.0
+. "$here/../options.sh"
+if wanted 6; then
+    python -c "import pystoi" 2>/dev/null || fail "stage 6 needs the extra eval: pip install '.[eval]'"
+fi
 
 if wanted 1; then
     echo "1 prepare" >&2
-    [ -n "$data" ] || { echo "error: --data: give the folder of the data set" >&2; exit 2; }
     python "$here/prepare.py" "$data" "$out/manifest.jsonl"
 fi
 if wanted 2; then

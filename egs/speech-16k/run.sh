@@ -7,25 +7,14 @@
 # the same --out, every stage goes on where it was.
 set -euo pipefail
 
-data= out=runs/speech-16k stage=1 stop_stage=6
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --data) data=${2:?} ;;
-        --out) out=${2:?} ;;
-        --stage) stage=${2:?} ;;
-        --stop-stage) stop_stage=${2:?} ;;
-        *) echo "error: $1: no such option; see the head of $0" >&2; exit 2 ;;
-    esac
-    shift 2
-done
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 recipes=$here/../../recipes
-wanted() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
-resume() { if [ -d "$1/training_state" ]; then echo --resume; fi; }
+options="data out stage stop_stage"
+data= out=runs/speech-16k stage=1 stop_stage=6
+. "$here/../options.sh"
 mkdir -p "$out"
 
 if wanted 1; then
-    [ -n "$data" ] || { echo "error: --data: give the folder of the corpora" >&2; exit 2; }
     python "$here/prepare.py" "$data" "$out/manifest.jsonl"
 fi
 if wanted 2; then

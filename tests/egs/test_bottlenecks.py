@@ -70,7 +70,21 @@ def test_a_missing_folder_is_named(out: Path) -> None:
     assert "nowhere" in result.stderr.splitlines()[-1]
 
 
-def test_an_unknown_option_is_refused(out: Path) -> None:
-    result = run(out, "--dats", "x")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--dats x", "--dats: no such option"),
+        ("--data", "--data: give a value"),
+        ("", "--data: give the folder"),
+        ("--data x --stage one", "--stage: one is not a whole number"),
+        ("--data x --jobs -1", "--jobs: -1 is not a whole number"),
+        ("--data x --variants nowhere.txt", "--variants: nowhere.txt: no such file"),
+        ("--stage 2 --out nowhere", "nowhere/manifest.jsonl: no such file; begin with stage 1"),
+    ],
+)
+def test_options_that_cannot_be_are_one_line(out: Path, words: str, said: str) -> None:
+    result = run(out, *words.split())
     assert result.returncode == 2
-    assert "--dats" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith(f"error: {said}")
+    assert "line " not in result.stderr
+    assert not Path("nowhere").exists()

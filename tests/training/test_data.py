@@ -13,7 +13,7 @@ from vqaudio.config import CodecData, Perturbation
 from vqaudio.corpus.manifest import Sound, read_manifest, write_manifest
 from vqaudio.errors import UserError
 from vqaudio.training import data
-from vqaudio.training.data import Crops
+from vqaudio.training.data import Crops, duration_seconds
 
 RATE = 8000
 CONFIG = CodecData(crop_seconds=0.5, crops=4, gap_seconds=0.02, perturbation=Perturbation(share=0.5))
@@ -149,3 +149,9 @@ def test_a_file_that_breaks_later_stops_the_batches(wav: WavMaker):
 def test_nothing_to_train_on_is_refused():
     with pytest.raises(UserError, match="no sounds to train on"):
         Crops([], RATE, PLAIN, seed=0)
+
+
+def test_a_clip_that_begins_beyond_the_end_is_named(wav: WavMaker) -> None:
+    sound = Sound("late", wav("short.wav", 0.3, 8000), start_seconds=100.0)
+    with pytest.raises(UserError, match=r"short\.wav: a clip from 100 s on .* ends at 0\.3 s.* late"):
+        duration_seconds(sound)

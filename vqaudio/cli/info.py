@@ -40,7 +40,8 @@ def info(
 def _codec_table(name: str, codec: "Codec") -> Table:
     table = _facts(f"codec {name}")
     table.add_row("sample rate", f"{codec.sample_rate} Hz")
-    table.add_row("bitrate", f"{codec.bitrate / 1000:g} kbit/s")
+    continuous = "" if all(codec.codebook_sizes) else ", without the continuous levels"
+    table.add_row("bitrate", f"{codec.bitrate / 1000:g} kbit/s{continuous}")
     codes = sum(
         rate * len(sizes) for rate, sizes in zip(codec.frame_rates, codec.codebook_sizes, strict=True)
     )
@@ -66,7 +67,7 @@ def _levels_table(codec: "Codec") -> Table:
         zip(codec.config.levels, codec.frame_rates, codec.codebook_sizes, strict=True)
     ):
         books = " + ".join(map(str, sizes)) or "none: continuous"
-        bits = f"{rate * sum(map(log2, sizes)):g}"
+        bits = f"{rate * sum(map(log2, sizes)):g}" if sizes else "-"
         table.add_row(str(level), str(config.hop), f"{rate:g}", config.bottleneck.kind, books, bits)
     return table
 

@@ -259,7 +259,7 @@ class Codec(nn.Module):
         for index, level in enumerate(self.config.levels):
             if not self.codebook_sizes[index]:
                 raise UserError(
-                    f"codec: levels.{index}.bottleneck.kind: {level.bottleneck.kind} is continuous, so "
+                    f"codec.levels.{index}.bottleneck.kind: {level.bottleneck.kind} is continuous, so "
                     "there are no codes to write or to model; train a codec of another kind"
                 )
 

@@ -54,9 +54,10 @@ class CodebookBottleneck(Section):
                 f"bits: {self.bits} are not the same for each of {self.stages} codes a frame; "
                 "change one of the two"
             )
+        if (self.bits or 0) // self.stages > MOST_BITS:
+            raise ValueError(f"bits: a codebook may have {MOST_BITS} at most, or 2^{MOST_BITS} codes")
         if self.size > 2**MOST_BITS:
-            key = "bits" if self.codebook_size is None else "codebook_size"
-            raise ValueError(f"{key}: a codebook may have 2^{MOST_BITS} codes at most")
+            raise ValueError(f"codebook_size: a codebook may have 2^{MOST_BITS} codes at most")
         return self
 
 

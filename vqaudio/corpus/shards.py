@@ -290,7 +290,9 @@ def _find_shards(path: Path) -> list[Path]:
         if not (path / name).exists():
             raise UserError(f"{path / name}: missing, though the ledger has it; run tokenize again")
     if not files:
-        raise UserError(f"{path}: no token shards ({SHARD_PATTERN}) in this folder")
+        raise UserError(
+            f"{path}: no token shards ({SHARD_PATTERN}) in this folder; see vqaudio tokenize"
+        )
     for file in files:
         if file.name in shards:
             check_sum(file, shards[file.name])

@@ -40,7 +40,9 @@ def open_run(out: Path, identity: Mapping[str, Any], resume: bool) -> bool:
     make_folder(out)
     if not resume:
         if any(out.iterdir()):
-            raise UserError(f"{out}: not empty; --resume goes on with it, or choose another folder")
+            raise UserError(
+                f"{out}: not empty; --resume goes on with it; else delete it, or choose another"
+            )
         return False
     if _newest(out) is None:
         return False

@@ -53,8 +53,7 @@ class Crops:
                 "no sounds to train on; give a manifest with rows outside validation and test"
             )
         for sound in sounds:
-            if not sound.path.is_file():
-                raise UserError(f"{sound.path}: no such file, but the manifest names it for {sound.id}")
+            check_there(sound)
         self.sounds = sounds
         self.sample_rate = sample_rate
         self.config = config
@@ -172,13 +171,30 @@ class Crops:
 
 
 def duration_seconds(sound: Sound) -> float:
-    """Length of a sound, from the manifest or else from the head of its file."""
+    """Length of a sound, from the manifest or else from the head of its file.
+
+    Raises:
+        UserError: the file is not there or is no sound, or the clip begins beyond its end.
+    """
     if sound.duration_seconds is not None:
         return sound.duration_seconds
+    check_there(sound)
     try:
         info = soundfile.info(sound.path)
     except soundfile.LibsndfileError as error:
         raise UserError(
             f"{sound.path}: not a sound file, or a damaged one ({error.error_string})"
         ) from None
-    return float(info.frames / info.samplerate) - sound.start_seconds
+    there = info.frames / info.samplerate
+    if sound.start_seconds and sound.start_seconds >= there:
+        raise UserError(
+            f"{sound.path}: a clip from {sound.start_seconds:g} s on is asked for, but the sound ends "
+            f"at {there:g} s; mend start_seconds of {sound.id}"
+        )
+    return float(there) - sound.start_seconds
+
+
+def check_there(sound: Sound) -> None:
+    """Refuse a sound whose file is missing."""
+    if not sound.path.is_file():
+        raise UserError(f"{sound.path}: no such file, but the manifest names it for {sound.id}")
