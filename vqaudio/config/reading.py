@@ -1,12 +1,12 @@
 """From a YAML file to a checked section."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from vqaudio.config.section import Section
 from vqaudio.errors import UserError
@@ -40,7 +40,7 @@ def parse_section(schema: type[S], values: Any, source: str) -> S:
         raise UserError(f"{source}: {_said(values, error.errors()[0])}") from None
 
 
-def _said(values: Any, error: ErrorDetails) -> str:
+def _said(values: Any, error: Mapping[str, Any]) -> str:
     """An error as `key: what is wrong with it`."""
     keys, section = _keys(values, error["loc"])
     message = error["msg"]
