@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from vqaudio.bottleneck.codebook import codebook_parameters
+from vqaudio.bottleneck.ranks import world_size
 from vqaudio.config import Optimization
 from vqaudio.training.checkpoint import load_state, optimizer_tensors, restore_optimizer, save_state
 from vqaudio.training.guard import Guard
@@ -130,7 +131,7 @@ def start_ranks(precision: Literal["32-true", "bf16-mixed"]) -> "Fabric":
 
 def part_ranks() -> None:
     """Let go of the other ranks once all are here: one that ends alone may abort the others."""
-    if dist.is_available() and dist.is_initialized():
+    if world_size() > 1:
         dist.barrier()
         dist.destroy_process_group()
 

@@ -45,7 +45,9 @@ class WeightAverage:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.tensors = {name: p.detach().float().clone() for name, p in _averaged(module)}
+        left_out = codebook_parameters(module)
+        averaged = ((name, p) for name, p in module.named_parameters() if p not in left_out)
+        self.tensors = {name: p.detach().float().clone() for name, p in averaged}
         self.tensors[UPDATES] = torch.zeros((), dtype=torch.int64)
 
     @torch.no_grad()
@@ -54,7 +56,7 @@ class WeightAverage:
         self.tensors[UPDATES] += 1
         count = int(self.tensors[UPDATES])
         decay = min(self.decay, (1 + count) / (10 + count))
-        for name, parameter in _averaged(module):
+        for name, parameter in self._parameters(module):
             self.tensors[name].lerp_(parameter.float(), 1 - decay)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -65,20 +67,17 @@ class WeightAverage:
     @contextmanager
     def in_place(self, module: nn.Module) -> Iterator[None]:
         """Let `module` have the average for its parameters inside the `with` block."""
-        kept = {name: p.detach().clone() for name, p in _averaged(module)}
+        kept = {name: p.detach().clone() for name, p in self._parameters(module)}
         try:
-            _set(module, self.tensors)
+            self._set(module, self.tensors)
             yield
         finally:
-            _set(module, kept)
+            self._set(module, kept)
 
+    def _parameters(self, module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, p) for name, p in module.named_parameters() if name in self.tensors)
 
-def _averaged(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    left_out = codebook_parameters(module)
-    return ((name, p) for name, p in module.named_parameters() if p not in left_out)
-
-
-@torch.no_grad()
-def _set(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    for name, parameter in _averaged(module):
-        parameter.copy_(tensors[name])
+    @torch.no_grad()
+    def _set(self, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+        for name, parameter in self._parameters(module):
+            parameter.copy_(tensors[name])
