@@ -115,8 +115,8 @@ def evaluate(run: Path) -> dict[str, Any]:
         ],
         "prior on test codes": {},
     }
-    for name, labels in (("with label", truth["test"]), ("without", [None] * len(codes))):
-        measured = fit(prior, codes, labels)
+    for name, said in (("with label", [{"label": x} for x in truth["test"]]), ("without", None)):
+        measured = fit(prior, codes, said)
         results["prior on test codes"][name] = asdict(measured) | {"share": measured.share}
 
     shown = one_of_each(test)

@@ -58,7 +58,7 @@ def test_a_prior_learns_its_source_and_no_more(tmp_path: Path) -> None:
     for index in range(200):
         codes = Chain(index % 2).draw(generator)
         truth = Chain(index % 2).bits(codes)
-        tokens += prior.layout.length(codes.num_samples)
+        tokens += prior.layout.num_tokens(codes.num_samples)
         surplus.append(prior.nll(codes, f"chain {index % 2}").bits - truth)
         unlabelled.append(prior.nll(codes).bits - truth)
         wrong.append(prior.nll(codes, f"chain {1 - index % 2}").bits - truth)
@@ -72,7 +72,7 @@ def test_a_prior_learns_its_source_and_no_more(tmp_path: Path) -> None:
     stated = float(re.findall(r"([\d.]+) bits a token", card)[0])
     validation = Chain(0).bits  # of the same source, so of about the same bits
     fresh = [Chain(0).draw(generator) for _ in range(200)]
-    truth_bits = sum(map(validation, fresh)) / sum(prior.layout.length(c.num_samples) for c in fresh)
+    truth_bits = sum(map(validation, fresh)) / sum(prior.layout.num_tokens(c.num_samples) for c in fresh)
     assert abs(stated - truth_bits) < 0.5
 
 

@@ -1,7 +1,7 @@
 """`vqaudio sample`: new sound from a prior."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,13 @@ def sample(
         typer.Option(metavar="S", help="Exact length of each.", show_default="until the prior ends it"),
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="L", help="One of the prior's labels.")] = None,
+    speaker: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One of the prior's speakers.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(metavar="T", help="The words to say.")] = None,
+    prompt: Annotated[
+        Path | None, typer.Option(metavar="AUDIO", help="A sound to go on from; the result has it too.")
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same sounds.")] = 0,
     temperature: Annotated[
         float, typer.Option(metavar="X", help="Below 1: more likely; above 1: more varied.")
@@ -32,6 +39,21 @@ def sample(
     top_p: Annotated[
         float, typer.Option(metavar="P", help="Draw from the likeliest with this probability together.")
     ] = 1.0,
+    min_p: Annotated[
+        float,
+        typer.Option(metavar="P", help="Draw from those at least this share as likely as the first."),
+    ] = 0.0,
+    repetition_window: Annotated[
+        int,
+        typer.Option(metavar="W", help="Draw anew what fills a tenth of the last W frames; 0: never."),
+    ] = 0,
+    guidance: Annotated[
+        float, typer.Option(metavar="X", help="Above 1: heed label, speaker and text more.")
+    ] = 1.0,
+    precision: Annotated[
+        Literal["float32", "bfloat16", "int8"],
+        typer.Option(help="Of the weights, on a CPU: less is faster, and a little worse."),
+    ] = "float32",
 ) -> None:
     """Write new sound that nobody said, and its tokens."""
     from vqaudio.cli.models import codec_of, load_prior
@@ -43,8 +65,24 @@ def sample(
         model = load_prior(prior)
         decoder = codec_of(model.codec.fingerprint, codec, prior)
         with err.status(f"sampling {n} sounds"):
-            sounds = model.sample(n, seconds, label, seed, temperature, top_k, top_p)
-        fields = {} if label is None else {"label": label}
+            sounds = model.sample(
+                n,
+                seconds,
+                label=label,
+                speaker=speaker,
+                text=text,
+                prompt=None if prompt is None else decoder.encode(prompt),
+                seed=seed,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                min_p=min_p,
+                repetition_window=repetition_window,
+                guidance=guidance,
+                precision=precision,
+            )
+        said = {"label": label, "speaker": speaker, "text": text}
+        fields = {name: value for name, value in said.items() if value is not None}
         rows = [TokenRow(f"sample-{i:03}", codes, fields) for i, codes in enumerate(sounds)]
         with progress() as bar:
             paths = sound_paths(out, [row.id for row in rows])

@@ -1,6 +1,6 @@
 """What shapes a prior, and how to train it."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,14 +9,17 @@ from vqaudio.config.training import Housekeeping, Optimization
 
 
 class PriorConfig(Section):
-    """Shape of the transformer; what it reads comes from the codec of its tokens."""
+    """Shape of the transformers; what they read comes from the codec of their tokens."""
 
+    layout: Literal["flat", "delay", "cascade"] = "flat"
     layers: Positive
     width: Positive
     heads: Positive
     dropout: Share = 0.0
-    context: Positive = Field(default=2048, description="tokens at most, start and end included")
-    labels: list[str] = Field(default=[], description="filled in from the tokens when `label` is set")
+    context: Positive = Field(default=2048, description="steps at most, start, end and text included")
+    labels: list[str] = Field(default=[], description="filled in from the tokens with data.label")
+    speakers: list[str] = Field(default=[], description="filled in from the tokens with data.speaker")
+    text_bytes: int = Field(default=0, ge=0, description="of the longest text, in UTF-8; 0 reads none")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -31,8 +34,13 @@ class PriorData(Section):
     """How token rows become batches."""
 
     tokens_per_batch: Positive = 8192
+    accumulation: Positive = Field(default=1, description="parts that a batch is read in, for memory")
     label: bool = Field(default=False, description="condition on the manifest's `label`")
-    label_dropout: Share = Field(default=0.1, description="share of sounds shown without their label")
+    speaker: bool = Field(default=False, description="condition on its `speaker`")
+    text: bool = Field(default=False, description="condition on its `text`")
+    condition_dropout: Share = Field(
+        default=0.1, description="share of sounds shown without a condition, for each by itself"
+    )
 
 
 class PriorRecipe(Section):
@@ -40,6 +48,13 @@ class PriorRecipe(Section):
 
     prior: PriorConfig
     data: PriorData = PriorData()
+    label_smoothing: Share = Field(default=0.0, description="of the loss, spread over all that may come")
     optimization: Optimization
     run: Housekeeping = Housekeeping()
     patience: Positive = Field(default=5, description="validations without progress before stopping")
+
+    @model_validator(mode="after")
+    def _text_has_room(self) -> Self:
+        if self.data.text != (self.prior.text_bytes > 0):
+            raise ValueError("data.text: goes with prior.text_bytes above 0, the room for the longest")
+        return self

@@ -1,7 +1,7 @@
 """A codec and a prior judged on labelled words: what is still recognized, at how many bits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -119,13 +119,15 @@ def hearing(heard: Recognition, training: Recognition, truth: Sequence[str] | No
     )
 
 
-def fit(prior: Prior, sounds: Sequence[Codes], labels: Sequence[str | None]) -> Fit:
+def fit(
+    prior: Prior, sounds: Sequence[Codes], said: Sequence[Mapping[str, str | None]] | None = None
+) -> Fit:
     """Bits that a prior needs for codes it has not seen.
 
     Args:
         prior: of the codec that made the codes.
         sounds: at least one.
-        labels: what each is said to be.
+        said: the conditions of each, as `Prior.nll` takes them; by default none.
 
     Raises:
         UserError: there are no sounds.
@@ -135,8 +137,8 @@ def fit(prior: Prior, sounds: Sequence[Codes], labels: Sequence[str | None]) -> 
     widths = [[math.log2(size) for size in sizes] for sizes in prior.codec.codebook_sizes]
     bits = nominal = seconds = 0.0
     tokens = 0
-    for codes, label in zip(sounds, labels, strict=True):
-        bits += prior.nll(codes, label).bits
+    for codes, conditions in zip(sounds, said or [{}] * len(sounds), strict=True):
+        bits += prior.nll(codes, **conditions).bits
         seconds += codes.duration_seconds
         for level, width in zip(codes.levels, widths, strict=True):
             tokens += level.numel()

@@ -1,28 +1,39 @@
-"""Codes <-> one token sequence: time order, coarse before fine, exactly reversible.
+"""Codes <-> steps of tokens: which codes a prior reads and writes when, exactly reversible.
 
-The vocabulary, for any number of levels and quantizers:
+A layout is a grid of steps and columns. At each step the prior says all tokens of one row at once,
+given all rows before. Rows repeat with one cycle a frame of the coarsest level.
 
-    token 0                      END; as an input, also what stands before the first code
-    the next K of level 0, q 0   codes of the coarsest level's first quantizer
-    the next K of level 0, q 1   its second quantizer, if there is one
-    ...
-    the next K of level 1, q 0   and so on, to the finest level's last quantizer
+`flat`: one token a step, by time, coarse before fine. With two levels of one quantizer and hops 4
+and 2, a sound of 11 samples has 3 coarse frames C and 6 fine ones f:
 
-The sequence repeats one cycle a coarse frame. With two levels of one quantizer each and hops of
-4 and 2, a sound of 11 samples has 3 coarse and 6 fine frames:
+    step    0  1  2  3  4  5  6  7  8  9
+    token   C0 f0 f1 C1 f2 f3 C2 f4 f5 END
 
-    position   0  1  2  3  4  5  6  7  8  9
-    slot       0  1  2  0  1  2  0  1  2  0
-    token      C0 f0 f1 C1 f2 f3 C2 f4 f5 END
+`delay`: a column a codebook, a step a frame of the finest level, so fewer steps than tokens (after
+MusicGen, Copet et al. 2023, arXiv 2306.05284, section 2.2, for levels of unequal rates). A quantizer
+is one step behind the one before it, and a level one frame of the level above it behind that level:
 
-A sound may end wherever a frame of the finest level is complete, so that the last cycle may be
-cut short: 9 samples leave out f5.
+    step    0  1  2  3  4  5  6  7
+    level 0 C0    C1    C2    E2
+    level 1       f0 f1 f2 f3 f4 f5
+
+A layout may also hold one level alone, which is how a cascade's stages read theirs.
+
+The vocabulary:
+
+    token 0        START: stands before the first code, and is never said
+    tokens 1 - E   END: the sound is over. One token in `flat`, which says it where the next frame
+                   would begin. Else one for each number of finest frames that the last coarse
+                   frame may have: END r (r = 1 ... E) stands where a coarse frame would begin.
+    then           codes of level 0, quantizer 0; of its quantizer 1; ...; of level 1; ...
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -30,195 +41,309 @@ from torch import Tensor
 from vqaudio.codes import Codes, frames_for
 from vqaudio.errors import UserError
 
-END = 0
+PAD = -1  # no token
+START = 0
+FIRST_END = 1
+Order = Literal["flat", "delay"]
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One place of the cycle: which codebook comes there.
+    """One codebook's place in a cycle.
 
     Args:
+        step: of the cycle.
+        column: of the grid.
         level: coarsest is 0.
         quantizer: within the level.
         frame: of this level, counted from the start of the coarse frame.
+        lag: how many coarse frames ago the coarse frame began.
         offset: the codebook's first token.
         size: of the codebook; tokens `offset ... offset + size - 1` may come.
-        may_end: END may come instead (never at position 0, as no sound is empty).
+        ends: for each END token that may come here instead, the finest frames that the sound has
+            then, counted from the start of the cycle (so 0 or less, where it says so late).
     """
 
+    step: int
+    column: int
     level: int
     quantizer: int
     frame: int
+    lag: int
     offset: int
     size: int
-    may_end: bool
+    ends: tuple[int, ...]
 
 
-class FlatLayout:
+class Layout:
     """The order of tokens and which of them may come where.
 
     Args:
+        order: see the head of this file.
         hops: samples a frame, per level, coarsest first; each a multiple of the next.
         codebook_sizes: per level, per quantizer.
+        levels: those that it holds; by default all. It says when the sound ends if level 0 is
+            among them; else it must be told.
 
     Raises:
         UserError: the hops do not nest or a level has no quantizer.
     """
 
-    def __init__(self, hops: Sequence[int], codebook_sizes: Sequence[Sequence[int]]) -> None:
-        for level, sizes in enumerate(codebook_sizes):
-            if not sizes:
-                raise UserError(
-                    f"layout: level {level} of the codec is continuous and has no codes: a prior needs "
-                    "them"
-                )
-        if not hops or len(hops) != len(codebook_sizes):
-            raise UserError(f"layout: hops {list(hops)} and codebooks {codebook_sizes} do not match")
-        if any(coarse % fine or coarse == fine for coarse, fine in pairwise(hops)):
-            raise UserError(f"layout: hops {list(hops)} are not each a multiple of the next")
+    def __init__(
+        self,
+        order: Order,
+        hops: Sequence[int],
+        codebook_sizes: Sequence[Sequence[int]],
+        levels: Sequence[int] | None = None,
+    ) -> None:
+        _check(hops, codebook_sizes)
         self.hops = tuple(hops)
         self.codebook_sizes = [list(sizes) for sizes in codebook_sizes]
-        self.slots = _cycle(self.hops, self.codebook_sizes)
-        self.vocab_size = 1 + sum(map(sum, self.codebook_sizes))
-        self._low = torch.tensor([slot.offset for slot in self.slots])
-        self._high = torch.tensor([slot.offset + slot.size for slot in self.slots])
-        finest = len(hops) - 1
-        # Tokens of a cut cycle -> frames of the finest level in it. Its length is told by them alone.
-        self._fine_frames = {0: 0}
-        for position, slot in enumerate(self.slots, start=1):
-            if slot.level == finest and slot.quantizer == len(self.codebook_sizes[finest]) - 1:
-                self._fine_frames[position] = slot.frame + 1
+        self.levels = list(range(len(hops))) if levels is None else list(levels)
+        self.finest_a_cycle = self.hops[0] // self.hops[-1]
+        self.num_ends = self._num_ends(order)
+        self.slots = tuple(self._slots(order))
+        self.columns = 1 + max(slot.column for slot in self.slots)
+        self.cycle = 1 + max(slot.step for slot in self.slots)
+        self.steps = [
+            tuple(slot for slot in self.slots if slot.step == step) for step in range(self.cycle)
+        ]
+        self.vocab_size = max(slot.offset + slot.size for slot in self.slots)
 
-    def slot(self, position: int) -> Slot:
-        """What comes at a position of the sequence, counted from 0."""
-        return self.slots[position % len(self.slots)]
+    # --- arithmetic of lengths ---
 
-    def may_end(self, position: int) -> bool:
-        """Whether END may come at this position."""
-        return position > 0 and self.slot(position).may_end
+    def ratio(self, level: int) -> int:
+        """Frames of a level in one coarse frame."""
+        return self.hops[0] // self.hops[level]
 
-    def length(self, num_samples: int) -> int:
-        """Tokens of a sound of this many samples, END not counted."""
+    def finest_frames(self, num_samples: int) -> int:
+        """Frames of the finest level in a sound."""
+        return frames_for(num_samples, self.hops[-1])
+
+    def frames(self, level: int, finest: int) -> int:
+        """Frames of a level in a sound with that many finest frames."""
+        return frames_for(finest * self.hops[-1], self.hops[level])
+
+    def length(self, finest: int) -> int:
+        """Steps up to the last code of a sound with that many finest frames."""
+        return max(self._last_step(slot, finest) for slot in self.slots) + 1
+
+    def length_with_end(self, finest: int) -> int:
+        """Steps up to the last token, END included if the layout says it."""
+        return max(self.length(finest), self._end(finest)[0] + 1 if self.num_ends else 0)
+
+    def longest(self, steps: int) -> int:
+        """The finest frames of the longest sound of at most so many steps, END included."""
+        bound = (steps // self.cycle + 1) * self.finest_a_cycle
+        return bisect_right(range(1, bound + 1), steps, key=self.length_with_end)
+
+    def nominal_bits(self, finest: int) -> float:
+        """Bits of a sound if every code of a codebook were equally likely; END not counted."""
         return sum(
-            len(sizes) * frames_for(num_samples, hop)
-            for sizes, hop in zip(self.codebook_sizes, self.hops, strict=True)
+            self.frames(level, finest) * sum(map(math.log2, self.codebook_sizes[level]))
+            for level in self.levels
         )
 
-    def complete(self, length: int) -> int:
-        """The longest sequence of at most `length` tokens after which a sound may end."""
-        cycles, rest = divmod(length, len(self.slots))
-        return cycles * len(self.slots) + max(cut for cut in self._fine_frames if cut <= rest)
+    def num_tokens(self, finest: int) -> int:
+        """Codes of a sound; END not counted."""
+        return sum(self.frames(level, finest) * len(self.codebook_sizes[level]) for level in self.levels)
 
-    def num_samples(self, length: int) -> int:
-        """Samples of that many tokens of a sound, its last finest frame counted as full.
+    def frame(self, slot: Slot, step: int) -> int:
+        """The frame of its level that a slot stands for at a step; below 0 before the first one."""
+        return (step // self.cycle - slot.lag) * self.ratio(slot.level) + slot.frame
 
-        Raises:
-            UserError: a sound cannot end there.
-        """
-        cycles, rest = divmod(length, len(self.slots))
-        if length < 1 or rest not in self._fine_frames:
-            raise UserError(f"tokens: a sound cannot end after {length} of them")
-        return cycles * self.hops[0] + self._fine_frames[rest] * self.hops[-1]
+    def finest_at_end(self, slot: Slot, step: int, end: int) -> int:
+        """Finest frames of a sound that has the END token `end` (from 0) in a slot at a step."""
+        return step // self.cycle * self.finest_a_cycle + slot.ends[end]
 
-    def nominal_bits(self, length: int) -> float:
-        """Bits of that many tokens if every code of a codebook were equally likely; END not counted."""
-        bits = [math.log2(slot.size) for slot in self.slots]
-        cycles, rest = divmod(length, len(bits))
-        return cycles * sum(bits) + sum(bits[:rest])
+    def coarse_frames(self, steps: int) -> Tensor:
+        """The coarse frame that each place of the grid belongs to: int64 `[steps, columns]`."""
+        found = torch.zeros(steps, self.columns, dtype=torch.int64)
+        for slot in self.slots:
+            cycles = torch.arange(len(range(slot.step, steps, self.cycle)))
+            found[slot.step :: self.cycle, slot.column] = (cycles - slot.lag).clamp(min=0)
+        return found
 
-    def encode(self, codes: Codes) -> Tensor:
-        """Codes as one sequence.
+    # --- codes <-> grid ---
+
+    def encode(self, codes: Codes, end: bool = True) -> Tensor:
+        """Codes as a grid of tokens.
 
         Args:
             codes: of a codec with these hops and codebook sizes.
+            end: with END, if the layout says it.
 
         Returns:
-            int64 `[N + 1]`, the last one END.
+            int64 `[steps, columns]`, PAD where there is no token.
 
         Raises:
             UserError: the codes belong to another kind of codec.
         """
-        shapes = [len(level) for level in codes.levels]
-        if tuple(codes.hops) != self.hops or shapes != [len(sizes) for sizes in self.codebook_sizes]:
-            raise UserError(
-                f"codes: hops {list(codes.hops)} with {shapes} quantizers, but this prior reads hops "
-                f"{list(self.hops)} with {[len(sizes) for sizes in self.codebook_sizes]}"
-            )
-        grid = torch.zeros(codes.levels[0].shape[1], len(self.slots), dtype=torch.int64)
-        for index, slot in enumerate(self.slots):
-            column = codes.levels[slot.level][slot.quantizer, slot.frame :: self._ratio(slot.level)]
-            grid[: len(column), index] = column + slot.offset
-        length = self.length(codes.num_samples)
-        tokens = grid.flatten()[:length]  # what is past the end has its start past the end: a suffix
-        self._check(tokens)
-        return torch.cat([tokens, torch.tensor([END])])
+        self._must_fit(codes)
+        finest = self.finest_frames(codes.num_samples)
+        end = end and self.num_ends > 0
+        length = self.length_with_end(finest) if end else self.length(finest)
+        grid = torch.full((length, self.columns), PAD)
+        for slot in self.slots:
+            column = codes.levels[slot.level][slot.quantizer, slot.frame :: self.ratio(slot.level)]
+            self._column(grid, slot)[: len(column)] = column + slot.offset
+        if end:
+            step, token = self._end(finest)
+            grid[step, 0] = token
+        return grid
 
-    def decode(
-        self, tokens: Tensor, sample_rate: int, codec: str = "", num_samples: int | None = None
-    ) -> Codes:
-        """The codes that a sequence stands for.
+    def decode(self, grid: Tensor, finest: int) -> list[Tensor]:
+        """The codes that a grid stands for: int64 `[Q, F]` of each level that the layout holds.
 
         Args:
-            tokens: int64 `[N]` or, with its END, `[N + 1]`.
-            sample_rate: in Hz.
-            codec: fingerprint of the codec whose codes these are.
-            num_samples: true length; otherwise the last finest frame counts as full.
+            grid: int64 `[steps, columns]`, of at least as many steps as the sound has.
+            finest: frames of the finest level in the sound.
 
         Raises:
-            UserError: a token stands where it may not, or the length belongs to another sequence.
+            UserError: a token stands where it may not.
         """
-        tokens = tokens.cpu()
-        if len(tokens) and tokens[-1] == END:
-            tokens = tokens[:-1]
-        rounded = self.num_samples(len(tokens))
-        self._check(tokens)
-        samples = rounded if num_samples is None else num_samples
-        if self.length(samples) != len(tokens):
-            raise UserError(f"tokens: {len(tokens)} of them are not a sound of {samples} samples")
-        levels = [
-            torch.zeros(len(sizes), frames_for(samples, hop), dtype=torch.int64)
-            for sizes, hop in zip(self.codebook_sizes, self.hops, strict=True)
-        ]
-        for index, slot in enumerate(self.slots):
-            column = tokens[index :: len(self.slots)] - slot.offset
-            levels[slot.level][slot.quantizer, slot.frame :: self._ratio(slot.level)] = column
-        return Codes(levels, samples, sample_rate, list(self.hops), codec)
-
-    def _ratio(self, level: int) -> int:
-        """Frames of a level in one coarse frame."""
-        return self.hops[0] // self.hops[level]
-
-    def _check(self, tokens: Tensor) -> None:
-        slots = torch.arange(len(tokens)) % len(self.slots)
-        wrong = ((tokens < self._low[slots]) | (tokens >= self._high[slots])).nonzero()
-        if len(wrong):
-            place = int(wrong[0])
-            slot = self.slot(place)
-            raise UserError(
-                f"codes: level {slot.level} quantizer {slot.quantizer} has the code "
-                f"{int(tokens[place]) - slot.offset}, outside its codebook of {slot.size}"
+        levels = {
+            level: torch.zeros(
+                len(self.codebook_sizes[level]), self.frames(level, finest), dtype=torch.int64
             )
+            for level in self.levels
+        }
+        if len(grid) < self.length(finest):
+            raise UserError(f"tokens: {len(grid)} steps are too few for {finest} frames")
+        for slot in self.slots:
+            place = levels[slot.level][slot.quantizer, slot.frame :: self.ratio(slot.level)]
+            codes = self._column(grid, slot)[: len(place)].cpu() - slot.offset
+            place.copy_(_within(slot, codes))
+        return list(levels.values())
+
+    def ended(self, grid: Tensor) -> int:
+        """The finest frames of a sound, by its END.
+
+        Raises:
+            UserError: there is none.
+        """
+        for slot in self.slots:
+            if slot.ends:
+                tokens = self._column(grid, slot).cpu()
+                found = ((tokens >= FIRST_END) & (tokens < FIRST_END + self.num_ends)).nonzero()
+                if len(found):
+                    cycle = int(found[0]) + slot.lag
+                    end = int(tokens[int(found[0])]) - FIRST_END
+                    return self.finest_at_end(slot, cycle * self.cycle, end)
+        raise UserError("tokens: without END, so that the length of the sound is not known")
+
+    # --- how a cycle is made ---
+
+    def _num_ends(self, order: Order) -> int:
+        if 0 not in self.levels:
+            return 0
+        whole = len(self.levels) == len(self.hops)
+        return 1 if order == "flat" and whole else self.finest_a_cycle
+
+    def _slots(self, order: Order) -> list[Slot]:
+        offset = FIRST_END + self.num_ends
+        offsets: dict[tuple[int, int], int] = {}
+        for level in self.levels:
+            for quantizer, size in enumerate(self.codebook_sizes[level]):
+                offsets[level, quantizer] = offset
+                offset += size
+        places = self._flat() if order == "flat" else self._delay()
+        slots = []
+        for step, column, lag, level, quantizer, frame in places:
+            size = self.codebook_sizes[level][quantizer]
+            ends = self._ends(level, quantizer, frame)
+            slots.append(
+                Slot(step, column, level, quantizer, frame, lag, offsets[level, quantizer], size, ends)
+            )
+        return slots
+
+    def _flat(self) -> list[tuple[int, int, int, int, int, int]]:
+        """Step, column, lag, level, quantizer and frame of each slot: one a step, by time."""
+        places = sorted(
+            (frame * self.hops[level], level, quantizer, frame)
+            for level in self.levels
+            for frame in range(self.ratio(level))
+            for quantizer in range(len(self.codebook_sizes[level]))
+        )
+        return [(step, 0, 0, *place) for step, (_, *place) in enumerate(places)]  # type: ignore[misc]
+
+    def _delay(self) -> list[tuple[int, int, int, int, int, int]]:
+        """The same for a column a codebook."""
+        cycle = self.ratio(self.levels[-1])
+        places = []
+        column = delay = 0
+        for level in self.levels:
+            apart = cycle // self.ratio(level)  # steps between frames
+            quantizers = len(self.codebook_sizes[level])
+            for quantizer in range(quantizers):
+                for frame in range(self.ratio(level)):
+                    lag, step = divmod(frame * apart + delay + quantizer, cycle)
+                    places.append((step, column, lag, level, quantizer, frame))
+                column += 1
+            delay += max(apart, quantizers)
+        return places
+
+    def _ends(self, level: int, quantizer: int, frame: int) -> tuple[int, ...]:
+        finest = self.finest_a_cycle
+        if self.num_ends == 0 or quantizer > 0:
+            return ()
+        if self.num_ends == finest > 1:
+            return tuple(range(1 - finest, 1)) if (level, frame) == (0, 0) else ()
+        # The first token of a moment: what stands before it is a whole finest frame.
+        coarsest = next(
+            above for above in self.levels if frame * self.hops[level] % self.hops[above] == 0
+        )
+        return (frame * self.hops[level] // self.hops[-1],) if level == coarsest else ()
+
+    def _end(self, finest: int) -> tuple[int, int]:
+        """Step and token of END."""
+        for slot in self.slots:
+            for end, ahead in enumerate(slot.ends):
+                cycle, rest = divmod(finest - ahead, self.finest_a_cycle)
+                if rest == 0:
+                    return cycle * self.cycle + slot.step, FIRST_END + end
+        raise AssertionError("every number of frames has an END")
+
+    def _last_step(self, slot: Slot, finest: int) -> int:
+        """The last step at which a slot has a code; -1 if it has none."""
+        frames = self.frames(slot.level, finest)
+        if frames <= slot.frame:
+            return -1
+        return ((frames - 1 - slot.frame) // self.ratio(slot.level) + slot.lag) * self.cycle + slot.step
+
+    def _column(self, grid: Tensor, slot: Slot) -> Tensor:
+        """A view of the places of a slot, from its first frame on."""
+        return grid[slot.lag * self.cycle + slot.step :: self.cycle, slot.column]
+
+    def _must_fit(self, codes: Codes) -> None:
+        shapes = [len(level) for level in codes.levels]
+        wanted = [len(sizes) for sizes in self.codebook_sizes]
+        if tuple(codes.hops) != self.hops or shapes != wanted:
+            raise UserError(
+                f"codes: hops {list(codes.hops)} with {shapes} quantizers, but this prior reads hops "
+                f"{list(self.hops)} with {wanted}"
+            )
+        for slot in self.slots:
+            _within(slot, codes.levels[slot.level][slot.quantizer])
 
 
-def _cycle(hops: tuple[int, ...], codebook_sizes: list[list[int]]) -> tuple[Slot, ...]:
-    """The places of one coarse frame, by time, then coarse before fine, then quantizer."""
-    offsets = {}
-    offset = END + 1
+def _within(slot: Slot, codes: Tensor) -> Tensor:
+    wrong = codes[(codes < 0) | (codes >= slot.size)]
+    if len(wrong):
+        raise UserError(
+            f"codes: level {slot.level} quantizer {slot.quantizer} has the code {int(wrong[0])}, "
+            f"outside its codebook of {slot.size}"
+        )
+    return codes
+
+
+def _check(hops: Sequence[int], codebook_sizes: Sequence[Sequence[int]]) -> None:
     for level, sizes in enumerate(codebook_sizes):
-        for quantizer, size in enumerate(sizes):
-            offsets[level, quantizer] = offset
-            offset += size
-    places = sorted(
-        (frame * hop, level, quantizer, frame)
-        for level, hop in enumerate(hops)
-        for frame in range(hops[0] // hop)
-        for quantizer in range(len(codebook_sizes[level]))
-    )
-    finest = (len(hops) - 1, len(codebook_sizes[-1]) - 1)
-    slots = []
-    before = finest  # what stands before a cycle is the last token of the one before it
-    for _, level, quantizer, frame in places:
-        size = codebook_sizes[level][quantizer]
-        slots.append(Slot(level, quantizer, frame, offsets[level, quantizer], size, before == finest))
-        before = (level, quantizer)
-    return tuple(slots)
+        if not sizes:
+            raise UserError(
+                f"layout: level {level} of the codec is continuous and has no codes: a prior needs them"
+            )
+    if not hops or len(hops) != len(codebook_sizes):
+        raise UserError(f"layout: hops {list(hops)} and codebooks {codebook_sizes} do not match")
+    if any(coarse % fine or coarse == fine for coarse, fine in pairwise(hops)):
+        raise UserError(f"layout: hops {list(hops)} are not each a multiple of the next")

@@ -1,27 +1,27 @@
-"""Prior: how likely Codes are, as a causal transformer over their flat token sequence.
+"""Prior: how likely Codes are, as causal transformers over their tokens.
 
-After VQ-VAE-2's autoregressive priors (Razavi et al. 2019, arXiv 1906.00446, section 3.2), with
-all levels in one sequence in time order, so that one model serves every hierarchy.
+After VQ-VAE-2's autoregressive priors (Razavi et al. 2019, arXiv 1906.00446, section 3.2): all
+levels in one sequence (`flat`), or with parallel heads (`delay`), so that one model serves every
+hierarchy; or one model a level, each told the coarser ones (`cascade`).
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Literal, Unpack, overload
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqaudio.codes import Codes
 from vqaudio.config import PriorConfig
 from vqaudio.errors import UserError
 from vqaudio.fingerprint import fingerprint
-from vqaudio.prior.layout import END, FlatLayout, Slot
-from vqaudio.prior.sampler import Choice, sample
-from vqaudio.prior.transformer import Cache, Transformer
-
-PAD = -1
+from vqaudio.prior.conditions import Conditions, conditions_of
+from vqaudio.prior.layout import Layout
+from vqaudio.prior.sampler import Options, Request, sample, sample_stream
+from vqaudio.prior.stage import Passage, Stage, batch_of, evaluating
+from vqaudio.prior.surroundings import Surroundings
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class NLL:
     Args:
         bits: negative log2-likelihood of its tokens, END included.
         bits_per_second: the same, over its duration.
-        per_frame: float32 `[F_coarse]`, bits of all tokens that start in each coarse frame; END
-            counts to the last one, so that they add up to `bits`.
+        per_frame: float32 `[F_coarse]`, bits of all tokens of each coarse frame; END counts to the
+            last one, so that they add up to `bits`.
     """
 
     bits: float
@@ -60,13 +60,8 @@ class NLL:
 class Prior(nn.Module):
     """A probability of Codes, and a source of new ones.
 
-    What comes next is told to the transformer three times over: the token before, an embedding of
-    the next token's slot (which codebook, where within the coarse frame), and the label at every
-    position. Probabilities are normalized over what may come there, so that no bit is spent on
-    codes of another codebook.
-
     Args:
-        config: shape of the transformer, and the labels.
+        config: layout, shape of the transformers, and the conditions.
         codec: whose codes these are.
 
     Raises:
@@ -77,24 +72,14 @@ class Prior(nn.Module):
         super().__init__()
         self.config = config
         self.codec = codec
-        self.layout = FlatLayout(codec.hops, codec.codebook_sizes)
-        least = 2 * len(self.layout.slots) + 2
-        if config.context < least:
-            raise UserError(
-                f"prior.context: {config.context} is too short for these codes; two coarse frames "
-                f"with their start and end take {least} tokens"
-            )
-        width = config.width
-        self.token_embedding = nn.Embedding(self.layout.vocab_size, width)
-        self.slot_embedding = nn.Embedding(len(self.layout.slots), width)
-        self.label_embedding = nn.Embedding(1 + len(config.labels), width)  # 0 stands for none
-        self.dropout = nn.Dropout(config.dropout)
-        self.transformer = Transformer(
-            config.layers, width, config.heads, config.dropout, config.context
-        )
-        self.to_logits = nn.Linear(width, self.layout.vocab_size, bias=False)
-        for layer in (self.token_embedding, self.slot_embedding, self.label_embedding, self.to_logits):
-            nn.init.normal_(layer.weight, std=0.02)
+        self.stages: Sequence[Stage] = nn.ModuleList(_stages(config, codec))  # type: ignore[assignment]
+        for stage in self.stages:
+            least = 2 * stage.layout.cycle + 2 + config.text_bytes
+            if config.context < least:
+                raise UserError(
+                    f"prior.context: {config.context} is too short for these codes; two coarse frames "
+                    f"with their start and end, and the text, take {least} steps"
+                )
 
     @property
     def sample_rate(self) -> int:
@@ -102,105 +87,64 @@ class Prior(nn.Module):
         return self.codec.sample_rate
 
     @property
+    def layout(self) -> Layout:
+        """Of the first stage, which says how long a sound is."""
+        return self.stages[0].layout
+
+    @property
     def labels(self) -> list[str]:
         """What it can be conditioned on; empty for a prior without labels."""
         return list(self.config.labels)
 
     @property
+    def speakers(self) -> list[str]:
+        """Voices that it can be asked for; empty for a prior without speakers."""
+        return list(self.config.speakers)
+
+    @property
     def longest_seconds(self) -> float:
-        """Of a sound that the context holds whole, with its start and end."""
-        return self.layout.num_samples(self.layout.complete(self.config.context - 2)) / self.sample_rate
+        """Of a sound that it can write, without a text."""
+        frames = self.layout.longest(self.config.context)
+        return frames * self.codec.hops[-1] / self.sample_rate
 
     @property
     def device(self) -> torch.device:
         """Where its weights are."""
-        return self.to_logits.weight.device
+        return next(self.parameters()).device
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of configuration and weights, in hex: equal for equal models only."""
         return fingerprint(self, {"prior": self.config.identity(), "codec": asdict(self.codec)})
 
-    def label_index(self, label: str | None) -> int:
-        """Row of the label embedding: 0 for no label.
+    def conditions(
+        self, label: str | None = None, speaker: str | None = None, text: str | None = None
+    ) -> Conditions:
+        """Conditions of one sound as numbers.
 
         Raises:
-            UserError: this prior does not know the label.
+            UserError: the prior does not know a name, or reads no such condition.
         """
-        if label is None:
-            return 0
-        if not self.config.labels:
-            raise UserError(f"label {label}: this prior was trained without labels; leave it out")
-        if label not in self.config.labels:
-            raise UserError(f"label {label}: unknown; this prior knows {', '.join(self.config.labels)}")
-        return 1 + self.config.labels.index(label)
+        return conditions_of(self.config, [label], [speaker], [text])
 
-    def forward(self, sequences: Tensor, labels: Tensor) -> Tensor:
-        """Negative log-likelihood of every token, given those before it.
+    def forward(self, passages: list[Passage], conditions: Conditions) -> list[tuple[Tensor, Tensor]]:
+        """`Stage.forward` of each stage, on a batch of passages of each."""
+        return [stage(passage, conditions) for stage, passage in zip(self.stages, passages, strict=True)]
 
-        Args:
-            sequences: int64 `[B, 1 + N]`. Column 0 is only read: END at the start of a sound, or,
-                for a part of one, the token before the part, which starts with a coarse frame.
-                The rest is also predicted; `PAD` fills up shorter rows at their ends.
-            labels: int64 `[B]`, as `label_index` gives them.
-
-        Returns:
-            float32 `[B, N]`, in nats, 0 at padding.
-        """
-        inputs, targets = sequences[:, :-1].clamp(min=END), sequences[:, 1:]
-        hidden = self.read(inputs, labels)
-        starts_sound = sequences[:, 0] == END
-        nats = hidden.new_zeros(targets.shape, dtype=torch.float32)
-        for places, slot in self._places(targets.shape[1]):
-            here = targets[:, places]
-            # END is the last column of the codebook's logits; where it may not come it has none.
-            wanted = torch.where(here == END, slot.size, here - slot.offset).masked_fill(
-                here == PAD, PAD
-            )
-            logits = self.logits(hidden[:, places], slot)
-            if places.start == 0:  # no sound is empty
-                logits[:, 0, -1] = logits[:, 0, -1].masked_fill(starts_sound, -torch.inf)
-            nats[:, places] = F.cross_entropy(
-                logits.transpose(1, 2).float(), wanted, reduction="none", ignore_index=PAD
-            )
-        return nats
-
-    def read(self, inputs: Tensor, labels: Tensor, cache: Cache | None = None) -> Tensor:
-        """Features from which the token after each input is predicted.
-
-        Args:
-            inputs: int64 `[B, N]`; the first one stands before the first slot, or the cache's next.
-            labels: int64 `[B]`.
-            cache: of earlier calls, for sampling.
-
-        Returns:
-            `[B, N, D]`.
-        """
-        start = cache.filled if cache else 0
-        slots = torch.arange(start, start + inputs.shape[1], device=inputs.device) % len(
-            self.layout.slots
-        )
-        x = self.token_embedding(inputs) + self.slot_embedding(slots)
-        x = x + self.label_embedding(labels)[:, None]
-        return self.transformer(self.dropout(x), cache)
-
-    def logits(self, hidden: Tensor, slot: Slot) -> Tensor:
-        """Scores of what may come in a slot.
-
-        Args:
-            hidden: `[..., D]`.
-            slot: the one that these features predict.
-
-        Returns:
-            `[..., size]`, or `[..., size + 1]` with END last if it may come.
-        """
-        weight = self.to_logits.weight[slot.offset : slot.offset + slot.size]
-        if slot.may_end:
-            weight = torch.cat([weight, self.to_logits.weight[END : END + 1]])
-        return hidden @ weight.T
+    def above(self, stage: Stage, codes: Codes) -> Tensor | None:
+        """Tokens of the levels above a stage, as `Stage.passage` takes them; None for the first."""
+        if stage.surroundings is None:
+            return None
+        return stage.surroundings.tokens(codes.levels[: stage.layout.levels[0]])
 
     @torch.no_grad()
-    def nll(self, codes: Codes, label: str | None = None) -> NLL:
+    def nll(
+        self,
+        codes: Codes,
+        label: str | None = None,
+        speaker: str | None = None,
+        text: str | None = None,
+    ) -> NLL:
         """How unlikely a sound is, in bits.
 
         A sound longer than the context is read in overlapping parts; every token has at least
@@ -209,59 +153,104 @@ class Prior(nn.Module):
         Args:
             codes: of this prior's codec.
             label: what the sound is said to be.
+            speaker: who is said to speak.
+            text: what is said to be said.
 
         Raises:
-            UserError: the codes are another codec's, or the label is unknown.
+            UserError: the codes are another codec's, a name is unknown, or text cannot be read.
         """
-        self._must_read(codes)
-        labels = torch.tensor([self.label_index(label)], device=self.device)
-        sequence = torch.cat([torch.tensor([END]), self.layout.encode(codes)]).to(self.device)
-        cycle, context = len(self.layout.slots), self.config.context
-        parts: list[Tensor] = []
-        start = done = 0
+        self.must_read(codes)
+        conditions = self.conditions(label, speaker, text).to(self.device)
+        per_frame = torch.zeros(codes.levels[0].shape[1], dtype=torch.float64)
         with evaluating(self):
-            while done < len(sequence) - 1:
-                nats = self(sequence[None, start : start + context], labels)[0]
-                parts.append(nats[done - start :])
-                done = start + len(nats)
-                start = (done - context // 2) // cycle * cycle
-        bits = torch.cat(parts).cpu() / math.log(2)
-        coarse_frames = codes.levels[0].shape[1]
-        frame = (torch.arange(len(bits)) // cycle).clamp(max=coarse_frames - 1)
-        per_frame = torch.zeros(coarse_frames).index_add_(0, frame, bits)
-        total = float(bits.double().sum())
-        return NLL(total, total / codes.duration_seconds, per_frame)
+            for stage in self.stages:
+                bits = self._stage_bits(stage, codes, conditions)
+                frames = stage.layout.coarse_frames(len(bits)).clamp(max=len(per_frame) - 1)
+                per_frame.index_add_(0, frames.flatten(), bits.flatten())
+        total = float(per_frame.sum())
+        return NLL(total, total / codes.duration_seconds, per_frame.float())
+
+    def _stage_bits(self, stage: Stage, codes: Codes, conditions: Conditions) -> Tensor:
+        """Bits of every place of a stage's grid: float64 `[steps, columns]`."""
+        tokens = stage.tokens(stage.layout.encode(codes))
+        above = self.above(stage, codes)
+        room = self.config.context - int(conditions.text_lengths[0])
+        found: list[Tensor] = []
+        done = 0
+        while done < len(tokens) - 1:
+            start = stage.window(done, room)
+            passage = stage.passage(tokens, start, min(start + room, len(tokens) - 1), above)
+            nats, _ = stage(batch_of([passage]).to(self.device), conditions)
+            found.append(nats[0, done - start :])
+            done = start + nats.shape[1]
+        return torch.cat(found).double().cpu() / math.log(2)
+
+    @overload
+    def sample(
+        self,
+        n: int = ...,
+        seconds: float | None = ...,
+        *,
+        stream: Literal[False] = ...,
+        **how: Unpack[Options],
+    ) -> list[Codes]: ...
+
+    @overload
+    def sample(
+        self,
+        n: int = ...,
+        seconds: float | None = ...,
+        *,
+        stream: Literal[True],
+        **how: Unpack[Options],
+    ) -> Iterator[Codes]: ...
 
     def sample(
         self,
         n: int = 1,
         seconds: float | None = None,
-        label: str | None = None,
-        seed: int = 0,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-    ) -> list[Codes]:
+        *,
+        stream: bool = False,
+        **how: Unpack[Options],
+    ) -> list[Codes] | Iterator[Codes]:
         """Draw new sounds; sound i of a seed is the same whatever `n` is.
 
         Args:
             n: how many.
-            seconds: exact length of each, rounded up to whole samples; otherwise each ends where
-                the prior ends it, or where the context does.
-            label: what to say; one of `labels`.
+            seconds: exact length of each, rounded up to whole samples, a prompt included; otherwise
+                each ends where the prior ends it, or where the context does.
+            stream: give one sound in parts, of one coarse frame or more, while it is written; for
+                `codec.decode_stream`. Together they are the sound that is given otherwise.
+            label: (and all below by name) what to say; one of `labels`.
+            speaker: who is to say it; one of `speakers`.
+            text: the words to say.
+            prompt: codes to go on from, of this prior's codec; its last coarse frame is left out
+                where it is not full.
             seed: of all draws.
             temperature: below 1 is more likely, above 1 more varied; 0 takes the likeliest tokens.
             top_k: draw from this many likeliest tokens; 0 from all.
             top_p: draw from the fewest likeliest tokens with this probability together.
+            min_p: draw from tokens at least this share as likely as the likeliest.
+            repetition_window: see `Choice`.
+            guidance: how much more to heed the conditions than was learned: logits are
+                `free + guidance * (conditioned - free)` (Ho and Salimans 2022, arXiv 2207.12598).
+            precision: of the weights, on a CPU: "float32", "bfloat16" or "int8".
 
         Raises:
-            UserError: a number is out of range, `seconds` is beyond the context or the label is
-                unknown.
+            UserError: a number is out of range, `seconds` is beyond the context, a name is unknown,
+                or the prompt is not this codec's or too long or short.
         """
-        with evaluating(self):
-            return sample(self, n, seconds, label, seed, Choice(temperature, top_k, top_p))
+        request = Request(n, seconds, **how)
+        if stream:
+            return sample_stream(self, request)
+        return sample(self, request)
 
-    def _must_read(self, codes: Codes) -> None:
+    def must_read(self, codes: Codes) -> None:
+        """Refuse codes of another codec.
+
+        Raises:
+            UserError: they are at another rate, or made by another codec.
+        """
         if codes.sample_rate != self.sample_rate:
             raise UserError(
                 f"codes: at {codes.sample_rate} Hz, but this prior reads {self.sample_rate} Hz"
@@ -272,18 +261,14 @@ class Prior(nn.Module):
                 f"{self.codec.fingerprint[:12]}; tokenize with that one"
             )
 
-    def _places(self, length: int) -> Sequence[tuple[slice, Slot]]:
-        """Where in `length` positions each slot comes."""
-        slots = self.layout.slots[:length]
-        return [(slice(index, length, len(self.layout.slots)), slot) for index, slot in enumerate(slots)]
 
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout; afterwards as it was."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
+def _stages(config: PriorConfig, codec: CodecSpec) -> list[Stage]:
+    if config.layout != "cascade":
+        return [Stage(config, Layout(config.layout, codec.hops, codec.codebook_sizes))]
+    stages = []
+    for level in range(len(codec.hops)):
+        layout = Layout("flat", codec.hops, codec.codebook_sizes, levels=[level])
+        ratios = [codec.hops[0] // hop for hop in codec.hops[:level]]
+        above = Surroundings(ratios, codec.codebook_sizes[:level], config.width) if level else None
+        stages.append(Stage(config, layout, above))
+    return stages

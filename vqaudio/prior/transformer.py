@@ -5,24 +5,19 @@ Pre-normalization (Xiong et al. 2020, arXiv 2002.04745), RMSNorm (Zhang and Senn
 2002.05202).
 """
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Cache:
-    """Keys and values of what a transformer has read, allocated once for a whole sequence.
+class Past(Protocol):
+    """Keys and values of what a block has read."""
 
-    Args:
-        transformer: whose blocks it serves.
-        batch: sequences read side by side.
-        length: positions at most.
-    """
-
-    def __init__(self, transformer: "Transformer", batch: int, length: int) -> None:
-        shape = (len(transformer.blocks), 2, batch, transformer.heads, length, transformer.head_width)
-        self.keys_values = torch.zeros(shape, device=transformer.cosine.device)
-        self.filled = 0
+    def add(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Take new ones, `[B, heads, N, width]`; give all so far, and which of them each may see."""
 
 
 class Attention(nn.Module):
@@ -34,31 +29,23 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(width, 3 * width, bias=False)
         self.to_out = nn.Linear(width, width, bias=False)
 
-    def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor], past: Tensor | None, start: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], past: "Past | None" = None) -> Tensor:
         """Attend to what came before.
 
         Args:
-            x: `[B, N, D]`, positions `start ... start + N - 1`.
-            rotation: cosine and sine of these positions, each `[N, D / heads / 2]`.
-            past: keys and values of this block, `[2, B, heads, length, D / heads]`, filled up to
-                `start`; those of `x` are written into it. Without it `start` is 0.
-            start: position of the first vector.
+            x: `[B, N, D]`.
+            rotation: cosine and sine of their positions, each `[N, D / heads / 2]`, or
+                `[B, 1, N, D / heads / 2]` where rows stand at different positions.
+            past: what was read before; keys and values of `x` are added to it.
         """
         batch, length, _ = x.shape
         qkv = self.to_qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         query, key, value = rotate(qkv[0], *rotation), rotate(qkv[1], *rotation), qkv[2]
-        mask = None
-        if past is not None:
-            end = start + length
-            past[0, :, :, start:end] = key
-            past[1, :, :, start:end] = value
-            key, value = past[0, :, :, :end], past[1, :, :, :end]
-            if start and length > 1:
-                mask = torch.ones(length, end, dtype=torch.bool, device=x.device).tril(start)
-        causal = start == 0 and length > 1
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        if past is None:
+            out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        else:
+            key, value, mask = past.add(key, value)
+            out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.to_out(out.transpose(1, 2).reshape(batch, length, -1))
 
 
@@ -89,11 +76,9 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(width, dropout)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor], past: Tensor | None, start: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], past: "Past | None" = None) -> Tensor:
         """As in `Attention.forward`."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, past, start))
+        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, past))
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
 
@@ -115,7 +100,8 @@ class Transformer(nn.Module):
         super().__init__()
         self.heads = heads
         self.head_width = width // heads
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.blocks: Sequence[Block] = blocks  # type: ignore[assignment]
         self.norm = nn.RMSNorm(width, eps=1e-6)
         half = self.head_width // 2
         angles = torch.outer(torch.arange(context).float(), 10000.0 ** (-torch.arange(half) / half))
@@ -127,20 +113,11 @@ class Transformer(nn.Module):
                 scale = (2 * layers) ** -0.5 if "to_out" in name else 1.0
                 nn.init.normal_(parameter, std=0.02 * scale)
 
-    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
-        """Read vectors from left to right.
-
-        Args:
-            x: `[B, N, D]`.
-            cache: what was read before; `x` continues it and is added to it.
-        """
-        start = cache.filled if cache else 0
-        end = start + x.shape[1]
-        rotation = (self.cosine[start:end], self.sine[start:end])
-        for index, block in enumerate(self.blocks):
-            x = block(x, rotation, cache.keys_values[index] if cache else None, start)
-        if cache:
-            cache.filled = end
+    def forward(self, x: Tensor) -> Tensor:
+        """Read whole sequences, `[B, N, D]`, from their start."""
+        rotation = (self.cosine[: x.shape[1]], self.sine[: x.shape[1]])
+        for block in self.blocks:
+            x = block(x, rotation)
         return self.norm(x)
 
 
@@ -149,7 +126,7 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
     Args:
         x: `[B, heads, N, width]`.
-        cosine: of the angles, `[N, width / 2]`.
+        cosine: of the angles, `[N, width / 2]` or `[B, 1, N, width / 2]`.
         sine: likewise.
     """
     first, second = x.chunk(2, dim=-1)

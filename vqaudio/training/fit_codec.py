@@ -160,7 +160,7 @@ class CodecRun:
         kept = draw_levels(len(audio), [level.dropout for level in self.recipe.codec.levels])
         output = self._output(audio, self.quantizing, keep_levels=kept.to(audio.device))
         terms = self.terms(output, audio)
-        norm = self.learner.descend(terms["loss"])
+        norm = self.learner.descend([terms["loss"]])
         return None if norm is None else ({**terms, "gradient": norm}, output)
 
     def _output(self, audio: Tensor, quantize: bool, keep_levels: Tensor | None = None) -> CodecOutput:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -12,14 +13,14 @@ from vqaudio.config import PriorRecipe
 from vqaudio.corpus.shards import TokenCorpus
 from vqaudio.errors import UserError
 from vqaudio.model_folder import save_model
-from vqaudio.prior.model import PAD, Prior
+from vqaudio.prior.model import Prior
 from vqaudio.training.checkpoint import open_run
 from vqaudio.training.display import Display
 from vqaudio.training.learner import Learner, part_ranks, start_ranks
 from vqaudio.training.log import Log
 from vqaudio.training.prior_card import prior_card
 from vqaudio.training.split import split
-from vqaudio.training.token_data import TokenBatches
+from vqaudio.training.token_data import TokenBatch, TokenBatches
 
 
 def fit_prior(recipe: PriorRecipe, tokens: Path, out: Path, resume: bool = False) -> None:
@@ -84,10 +85,14 @@ class PriorRun:
         self.recipe, self.out = recipe, out
         fabric = start_ranks(recipe.run.precision)
         self.corpus = TokenCorpus(tokens)
-        if recipe.data.label and not self.corpus.labels:
-            raise UserError(f"{tokens}: no row has a label, which data.label asks for")
-        labels = self.corpus.labels if recipe.data.label else []
-        config = recipe.prior.model_copy(update={"labels": labels})
+        config = recipe.prior.model_copy(
+            update={
+                "labels": self._names("label", recipe.data.label),
+                "speakers": self._names("speaker", recipe.data.speaker),
+            }
+        )
+        if recipe.data.text and not any(self.corpus.column("text")):
+            raise UserError(f"{tokens}: no row has a text, which data.text asks for")
         torch.manual_seed(recipe.run.seed)
         self.prior = Prior(config, self.corpus.spec)
         marks = self.corpus.column("split")
@@ -127,15 +132,43 @@ class PriorRun:
         """
         fabric, attempt = self.learner.fabric, self.learner.guard.attempt
         rank, ranks = fabric.global_rank, fabric.world_size
-        sequences, labels = self.batches.batch(self.step, rank, ranks, attempt)
+        batch = self.batches.batch(self.step, rank, ranks, attempt)
         self.learner.begin()
-        labels = labels.masked_fill(torch.rand(len(labels)) < self.recipe.data.label_dropout, 0)
-        nats = self.learner.model(sequences.to(fabric.device), labels.to(fabric.device))
-        loss = nats.sum() / (sequences[:, 1:] != PAD).sum()
-        norm = self.learner.descend(loss)
+        tokens = batch.num_tokens
+        nats = torch.zeros((), device=fabric.device)
+
+        def losses() -> Iterator[Tensor]:
+            for part in batch.parts(self.recipe.data.accumulation):
+                likely, smoothed = self._nats(part)
+                nats.add_(likely.detach())
+                yield smoothed / tokens
+
+        norm = self.learner.descend(losses())
         if norm is None:
             return None
-        return {"bits_per_token": loss.detach() / math.log(2), "gradient": norm}
+        return {"bits_per_token": nats / tokens / math.log(2), "gradient": norm}
+
+    def _nats(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+        """How unlikely all tokens of a batch are together, and the same with smoothed labels."""
+        device, share = self.learner.fabric.device, self.recipe.label_smoothing
+        conditions = batch.conditions.dropped(self.recipe.data.condition_dropout).to(device)
+        found = self.learner.model([passage.to(device) for passage in batch.passages], conditions)
+        nats = torch.stack([likely.sum() for likely, _ in found]).sum()
+        spread = torch.stack([mean.sum() for _, mean in found]).sum()
+        return nats, (1 - share) * nats + share * spread
+
+    def _names(self, column: str, wanted: bool) -> list[str]:
+        """The names that the prior is to know: all of a column, if it is wanted."""
+        names = sorted({name for name in self.corpus.column(column) if name is not None})
+        if wanted and not names:
+            raise UserError(f"{self.corpus.path}: no row has a {column}, which data.{column} asks for")
+        return names if wanted else []
+
+    def _said(self, fields: Mapping[str, str]) -> dict[str, str | None]:
+        """What the manifest says of a sound, of all that the prior reads."""
+        config = self.prior.config
+        read = {"label": config.labels, "speaker": config.speakers, "text": config.text_bytes}
+        return {name: fields.get(name) for name, known in read.items() if known}
 
     def validate(self) -> dict[str, float]:
         """Measure on the validation sounds, and keep the weights if they are the best so far.
@@ -149,12 +182,12 @@ class PriorRun:
         with self.learner.at_rest():
             for row in self.validation:
                 sound = self.corpus[row]
-                label = sound.fields.get("label") if self.prior.labels else None
-                bits += self.prior.nll(sound.codes, label).bits
+                bits += self.prior.nll(sound.codes, **self._said(sound.fields)).bits
                 seconds += sound.codes.duration_seconds
-                length = self.prior.layout.length(sound.codes.num_samples)
-                nominal += self.prior.layout.nominal_bits(length)
-                tokens += length
+                for layout in (stage.layout for stage in self.prior.stages):
+                    finest = layout.finest_frames(sound.codes.num_samples)
+                    nominal += layout.nominal_bits(finest)
+                    tokens += layout.num_tokens(finest)
             results = {
                 "bits_per_token": bits / tokens,
                 "of_nominal": bits / nominal,
@@ -190,9 +223,11 @@ class PriorRun:
 
 
 def _fingerprint(corpus: TokenCorpus) -> str:
-    """SHA-256 of the codec, and of which sounds there are, how long, how labelled, in which order."""
+    """SHA-256 of the codec, and of which sounds there are, how long, in which order, said to be what."""
     digest = hashlib.sha256(corpus.codec.encode())
-    columns = (corpus.column(name) for name in ("id", "num_samples", "split", "label"))
+    columns = (
+        corpus.column(name) for name in ("id", "num_samples", "split", "label", "speaker", "text")
+    )
     for row in zip(*columns, strict=True):
         digest.update(repr(row).encode())
     return digest.hexdigest()

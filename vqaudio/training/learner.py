@@ -1,7 +1,7 @@
 """A module that is being fitted: what a step does to it, and what of it goes into a checkpoint."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -49,14 +49,20 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.optimization)
 
-    def descend(self, loss: Tensor) -> Tensor | None:
-        """Take the step that lowers a loss, or none where loss or gradient is not finite.
+    def descend(self, losses: Iterable[Tensor]) -> Tensor | None:
+        """Take the step that lowers the sum of losses, or none where it or the gradient is not finite.
+
+        Args:
+            losses: worked out one after the other, so that each frees its memory for the next.
 
         Returns:
             The gradient's norm before it was clipped; None where no step was taken.
         """
         self.optimizer.zero_grad()
-        self.fabric.backward(loss)
+        total = torch.zeros((), device=self.fabric.device)
+        for loss in losses:
+            self.fabric.backward(loss)
+            total += loss.detach()
         norm = self.fabric.clip_gradients(
             self.model,
             self._stepper,
@@ -64,7 +70,7 @@ class Learner:
             error_if_nonfinite=False,  # the guard sees to it
         )
         assert norm is not None
-        finite = torch.isfinite(norm + loss).float()
+        finite = torch.isfinite(norm + total).float()
         if not self.fabric.all_reduce(finite, reduce_op="min"):  # all ranks take the step, or none
             return None
         self._stepper.step()

@@ -5,6 +5,12 @@ from collections.abc import Mapping
 from vqaudio.config import PriorRecipe
 from vqaudio.prior.model import Prior
 
+STAGES = {
+    "flat": "A causal transformer",
+    "delay": "A causal transformer",
+    "cascade": "A causal transformer for each level",
+}
+
 
 def prior_card(
     recipe: PriorRecipe, prior: Prior, sounds: int, step: int, results: Mapping[str, float]
@@ -34,20 +40,23 @@ def prior_card(
             f"({results['of_nominal']:.1%} of what equally likely codes take), "
             f"{results['bits_per_second']:.0f} bits a second of sound.",
         ]
-    labels = ", ".join(shape.labels) or "none"
+    labels, speakers = (", ".join(names) or "none" for names in (shape.labels, shape.speakers))
+    text = f"up to {shape.text_bytes} bytes" if shape.text_bytes else "none"
+    shapes = f"{shape.layers} layers, width {shape.width}, layout {shape.layout}"
     return "\n".join(
         [
             "# A vqaudio prior",
             "",
-            f"A causal transformer of {parameters / 1e6:.1f} M parameters ({shape.layers} layers, width "
-            f"{shape.width}) over the codes of codec {codec.fingerprint[:12] or '(unknown)'}, after "
-            f"{step} of {recipe.optimization.steps} steps.",
+            f"{STAGES[shape.layout]} of {parameters / 1e6:.1f} M parameters ({shapes}) over the codes of "
+            f"codec {codec.fingerprint[:12] or '(unknown)'}, after {step} of "
+            f"{recipe.optimization.steps} steps.",
             "",
             "| level | frames/s | codes |",
             "|---|---|---|",
             *rows,
             "",
-            f"Labels: {labels}. Samples of up to {prior.longest_seconds:.1f} s.",
+            f"Labels: {labels}. Speakers: {speakers}. Text: {text}. Samples of up to "
+            f"{prior.longest_seconds:.1f} s.",
             "",
             "## Data",
             "",

@@ -1,0 +1,224 @@
+"""The reader for CPUs: `cpu.c`, compiled on first use for the machine that it runs on.
+
+One call a step goes through all layers, so that nothing waits for Python; the bits that a row gives
+do not depend on the rows beside it.
+"""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqaudio.errors import UserError
+
+if TYPE_CHECKING:
+    from vqaudio.prior.reader import Precision
+    from vqaudio.prior.transformer import Transformer
+
+SOURCE = Path(__file__).with_name("cpu.c")
+FLAGS = ["-O3", "-march=native", "-shared", "-fPIC"]
+NUMBERS_A_WORD = {"float32": 1, "bfloat16": 2, "int8": 4}
+VECTORS = 4  # a panel, as in cpu.c
+CHUNK = 64  # rows of one call, which bounds its memory
+
+_Pointer = ctypes.c_void_p
+_Int = ctypes.c_int32
+
+
+class _Linear(ctypes.Structure):
+    _fields_ = [("weight", _Pointer), ("scale", _Pointer), ("inputs", _Int), ("outputs", _Int)]
+
+
+class _Block(ctypes.Structure):
+    _fields_ = [
+        ("attention_norm", _Pointer),
+        ("feed_forward_norm", _Pointer),
+        ("to_qkv", _Linear),
+        ("to_attention_out", _Linear),
+        ("to_gate_and_value", _Linear),
+        ("to_feed_forward_out", _Linear),
+    ]
+
+
+class _Model(ctypes.Structure):
+    _fields_ = [
+        *((name, _Pointer) for name in ("blocks", "norm", "cosine", "sine")),
+        *((name, _Int) for name in ("layers", "width", "heads", "inner", "kind")),
+    ]
+
+
+class _Cache(ctypes.Structure):
+    _fields_ = [
+        *((name, _Pointer) for name in ("keys", "values")),
+        *((name, _Int) for name in ("sequences", "length", "stride", "kind")),
+    ]
+
+
+class _Workspace(ctypes.Structure):
+    _fields_ = [(name, _Pointer) for name in ("normed", "wide", "narrow", "scores")]
+
+
+@cache
+def compiler() -> str | None:
+    """The C compiler of this machine: `$CC`, or cc, gcc or clang; None if there is none."""
+    names = (os.environ.get("CC"), "cc", "gcc", "clang")
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """`cpu.c`, compiled for this machine; kept in `$XDG_CACHE_HOME/vqaudio` from then on.
+
+    Raises:
+        UserError: it does not compile.
+    """
+    command = [compiler() or "cc", *FLAGS]
+    # What -march=native means here is in the macros that it defines.
+    macros = subprocess.run([*command, "-dM", "-E", "-x", "c", os.devnull], capture_output=True)
+    key = hashlib.sha256(SOURCE.read_bytes() + macros.stdout).hexdigest()[:16]
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        return _load(home / "vqaudio" / f"prior-{key}.so", command)
+    except OSError:  # a home that cannot be written to
+        return _load(Path(tempfile.mkdtemp(prefix="vqaudio-")) / "prior.so", command)
+
+
+def _load(path: Path, command: list[str]) -> ctypes.CDLL:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".so", delete=False) as part:
+            made = subprocess.run(
+                [*command, "-o", part.name, str(SOURCE)], capture_output=True, text=True
+            )
+        if made.returncode:
+            os.unlink(part.name)
+            raise UserError(f"{SOURCE}: {command[0]} fails: {made.stderr.strip().splitlines()[-1]}")
+        os.replace(part.name, path)
+    found = ctypes.CDLL(str(path))
+    found.apply.argtypes = [_Pointer, ctypes.c_int, _Pointer, ctypes.c_int, _Pointer]
+    found.step.argtypes = [*[_Pointer] * 3, ctypes.c_int, _Pointer, _Pointer, _Workspace]
+    found.apply.restype = found.step.restype = None
+    return found
+
+
+class CpuReader:
+    """A reader on one core; see `reader.Reader` for what it does.
+
+    Args:
+        transformer: its weights are copied.
+        heads: matrices `[outputs, D]`, copied.
+        rows: sequences at most.
+        length: positions of each at most.
+        precision: of weights, and, below float32, keys and values are bfloat16.
+    """
+
+    def __init__(
+        self,
+        transformer: "Transformer",
+        heads: list[Tensor],
+        rows: int,
+        length: int,
+        precision: "Precision",
+    ) -> None:
+        self.library = library()
+        self._kind = NUMBERS_A_WORD[precision]
+        self._panel = VECTORS * self.library.lanes()
+        self._kept: list[object] = []  # what C has only an address of
+        self.width = len(transformer.norm.weight)
+        blocks = (_Block * len(transformer.blocks))()
+        for ours, theirs in zip(blocks, transformer.blocks, strict=True):
+            ours.attention_norm = self._floats(theirs.attention_norm.weight)
+            ours.feed_forward_norm = self._floats(theirs.feed_forward_norm.weight)
+            ours.to_qkv = self._linear(theirs.attention.to_qkv)
+            ours.to_attention_out = self._linear(theirs.attention.to_out)
+            ours.to_gate_and_value = self._linear(theirs.feed_forward.to_gate_and_value)
+            ours.to_feed_forward_out = self._linear(theirs.feed_forward.to_out)
+        self._kept.append(blocks)
+        inner = transformer.blocks[0].feed_forward.to_out.in_features
+        tables = [
+            self._floats(t) for t in (transformer.norm.weight, transformer.cosine, transformer.sine)
+        ]
+        self._model = _Model(
+            ctypes.addressof(blocks),
+            *tables,
+            *(len(blocks), self.width, transformer.heads, inner, self._kind),
+        )
+        self._heads = [(self._linear(head), head.shape[0]) for head in heads]
+        self._cache = self._make_cache(transformer, rows, length, min(self._kind, 2))
+        self._workspace = self._make_workspace(blocks, inner)
+        self.filled = torch.zeros(rows, dtype=torch.int32)
+
+    def read(self, x: Tensor, rows: Tensor) -> Tensor:
+        """See `reader.Reader.read`."""
+        count, width = x.shape[1:]
+        out = x.reshape(-1, width).contiguous().clone()
+        sequences = rows.int().repeat_interleave(count)
+        positions = (self.filled[rows][:, None] + torch.arange(count, dtype=torch.int32)).flatten()
+        for first in range(0, len(out), CHUNK):
+            part = slice(first, first + CHUNK)
+            self.library.step(
+                *(ctypes.byref(self._model), ctypes.byref(self._cache)),
+                *(out[part].data_ptr(), len(out[part])),
+                *(sequences[part].data_ptr(), positions[part].data_ptr(), self._workspace),
+            )
+        self.filled[rows] += count
+        return out.view(x.shape)
+
+    def project(self, hidden: Tensor, head: int) -> Tensor:
+        """See `reader.Reader.project`."""
+        linear, outputs = self._heads[head]
+        hidden = hidden.contiguous()
+        y = torch.empty(len(hidden), linear.outputs)
+        address = ctypes.byref(linear)
+        self.library.apply(address, self._kind, hidden.data_ptr(), len(hidden), y.data_ptr())
+        return y[:, :outputs]
+
+    def forget(self) -> None:
+        """See `reader.Reader.forget`."""
+        self.filled.zero_()
+
+    def _floats(self, tensor: Tensor) -> int:
+        return self._keep(tensor.detach().float().contiguous().clone())
+
+    def _keep(self, tensor: Tensor) -> int:
+        self._kept.append(tensor)
+        return tensor.data_ptr()
+
+    def _linear(self, matrix: "nn.Linear | Tensor") -> _Linear:
+        """Pack a matrix `[outputs, inputs]` as cpu.c reads it."""
+        weight = (matrix.weight if isinstance(matrix, nn.Linear) else matrix).detach().float()
+        weight = F.pad(weight, (0, 0, 0, -len(weight) % self._panel))
+        outputs, inputs = weight.shape
+        scale = weight.abs().amax(1).clamp(min=1e-30) / 127
+        if self._kind == 4:
+            weight = (weight / scale[:, None]).round().to(torch.int8)
+        elif self._kind == 2:
+            weight = weight.bfloat16()
+        lanes = self._panel // VECTORS
+        parted = weight.view(-1, VECTORS // self._kind, self._kind, lanes, inputs)
+        packed = parted.permute(0, 4, 1, 3, 2).contiguous()
+        return _Linear(self._keep(packed), self._keep(scale), inputs, outputs)
+
+    def _make_cache(self, transformer: "Transformer", rows: int, length: int, kind: int) -> _Cache:
+        stride = -(-transformer.head_width // self._panel) * self._panel
+        length = -(-length // self._panel) * self._panel
+        words = len(transformer.blocks) * rows * transformer.heads * length * stride // kind
+        keys, values = (self._keep(torch.zeros(words, dtype=torch.int32)) for _ in range(2))
+        return _Cache(keys, values, rows, length, stride, kind)
+
+    def _make_workspace(self, blocks: "ctypes.Array[_Block]", inner: int) -> _Workspace:
+        first = blocks[0]
+        wide = max(first.to_qkv.outputs, first.to_gate_and_value.outputs)
+        narrow = max(first.to_attention_out.outputs, first.to_feed_forward_out.outputs)
+        sizes = (max(self.width, inner), wide, narrow)
+        rooms = [self._keep(torch.empty(CHUNK, size)) for size in sizes]
+        return _Workspace(*rooms, self._keep(torch.empty(self._cache.length)))

@@ -1,0 +1,225 @@
+"""Stage: one causal transformer over one layout, and what it is told beside the tokens."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from vqaudio.config import PriorConfig
+from vqaudio.prior.conditions import ConditionEmbedding, Conditions
+from vqaudio.prior.layout import FIRST_END, PAD, START, Layout, Slot
+from vqaudio.prior.surroundings import NOTHING, Surroundings
+from vqaudio.prior.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A part of a sound, as a stage reads it; also a batch of such, with `B` in front.
+
+    Args:
+        tokens: int64 `[1 + N, columns]`. Row 0 is only read: START, or, for a part that begins with
+            a later cycle, the row before it. The others are also predicted.
+        around: int64 `[F + 2 * REACH, M]`, tokens of the levels above; None in a first stage.
+    """
+
+    tokens: Tensor
+    around: Tensor | None
+
+    def to(self, device: torch.device) -> "Passage":
+        """The same on a device."""
+        return Passage(self.tokens.to(device), None if self.around is None else self.around.to(device))
+
+
+def batch_of(passages: Sequence[Passage]) -> Passage:
+    """Passages of one stage side by side, shorter ones filled up at their ends."""
+    tokens = pad_sequence([passage.tokens for passage in passages], True, PAD)
+    around = [passage.around for passage in passages if passage.around is not None]
+    return Passage(tokens.long(), pad_sequence(around, True, NOTHING).long() if around else None)
+
+
+class Stage(nn.Module):
+    """A probability for the tokens of a layout.
+
+    What comes next is told to the transformer several times over: the tokens before, an embedding of
+    the next step's place in the cycle, the conditions at every step, and, in a cascade's finer
+    stage, the coarser codes around. Probabilities are normalized over what may come there, so that
+    no bit is spent on codes of another codebook.
+
+    Args:
+        config: shape of the transformer, and the conditions.
+        layout: what it reads.
+        surroundings: for a stage that is told coarser levels.
+    """
+
+    def __init__(
+        self, config: PriorConfig, layout: Layout, surroundings: Surroundings | None = None
+    ) -> None:
+        super().__init__()
+        self.layout, self.context, width = layout, config.context, config.width
+        self.token_embedding = nn.Embedding(layout.vocab_size, width)
+        self.step_embedding = nn.Embedding(layout.cycle, width)
+        # Text is for the first stage: it is in the coarse codes by then.
+        self.condition_embedding = ConditionEmbedding(config, text=surroundings is None)
+        self.surroundings = surroundings
+        self.dropout = nn.Dropout(config.dropout)
+        self.transformer = Transformer(
+            config.layers, width, config.heads, config.dropout, config.context
+        )
+        self.to_logits = nn.Linear(width, layout.vocab_size, bias=False)
+        for layer in (self.token_embedding, self.step_embedding, self.to_logits):
+            nn.init.normal_(layer.weight, std=0.02)
+
+    # --- sequences ---
+
+    def tokens(self, grid: Tensor) -> Tensor:
+        """A layout's grid with START before it: int64 `[1 + steps, columns]`."""
+        start = torch.full((1, grid.shape[1]), PAD)
+        start[0, 0] = START
+        return torch.cat([start, grid])
+
+    def window(self, step: int, room: int) -> int:
+        """The start of the passage that step `step` is read in, by a transformer with so much room.
+
+        A sound that it cannot hold whole is read in overlapping passages: every step but the first
+        ones has at least almost half the room before it.
+        """
+        start = 0
+        while step >= start + room:
+            start = (start + room - room // 2) // self.layout.cycle * self.layout.cycle
+        return start
+
+    def passage(self, tokens: Tensor, first: int, last: int, above: Tensor | None) -> Passage:
+        """Steps `first ... last - 1` of a sound, `first` at the start of a cycle.
+
+        Args:
+            tokens: of the whole sound, from `tokens`.
+            first: see above.
+            last: see above.
+            above: tokens of the levels above, of the whole sound.
+        """
+        if self.surroundings is None or above is None:
+            return Passage(tokens[first : last + 1], None)
+        cycles = -(-(last - first) // self.layout.cycle)
+        ratio = self.surroundings.ratio
+        around = self.surroundings.around(above, first // self.layout.cycle * ratio, cycles * ratio)
+        return Passage(tokens[first : last + 1], around)
+
+    # --- probabilities ---
+
+    def forward(self, passages: Passage, conditions: Conditions) -> tuple[Tensor, Tensor]:
+        """How unlikely every token is, given the rows before it.
+
+        Args:
+            passages: a batch; PAD fills up shorter ones at their ends.
+            conditions: of each.
+
+        Returns:
+            Two float32 `[B, N, columns]`, 0 where there is no token: its negative log-likelihood in
+            nats, and the mean of that over all tokens that may come there.
+        """
+        inputs, targets = passages.tokens[:, :-1], passages.tokens[:, 1:]
+        starts_sound = passages.tokens[:, 0, 0] == START
+        told = self.told(inputs.shape[1], conditions, passages.around)
+        hidden = self.hidden(self.embed(inputs) + told, conditions)
+        nats = hidden.new_zeros(targets.shape, dtype=torch.float32)
+        spread = nats.clone()
+        for slot in self.layout.slots:
+            places = (slice(None), slice(slot.step, None, self.layout.cycle))
+            wanted = targets[*places, slot.column]
+            if wanted.shape[1] == 0:
+                continue
+            logits = self.logits(hidden[places], slot).float()
+            if slot.ends and slot.step == 0:  # no sound is empty
+                logits[:, 0, slot.size :] = logits[:, 0, slot.size :].masked_fill(
+                    starts_sound[:, None], -torch.inf
+                )
+            log_p = logits.log_softmax(dim=-1)
+            # END comes after the codebook in these columns, and before it in the vocabulary.
+            ends = wanted < slot.offset
+            index = torch.where(ends, wanted - FIRST_END + slot.size, wanted - slot.offset)
+            said = wanted != PAD
+            found = log_p.gather(-1, index.masked_fill(~said, 0)[..., None])[..., 0]
+            nats[*places, slot.column] = torch.where(said, -found, 0.0)
+            possible = log_p.isfinite()
+            mean = log_p.masked_fill(~possible, 0.0).sum(dim=-1) / possible.sum(dim=-1)
+            spread[*places, slot.column] = torch.where(said, -mean, 0.0)
+        return nats, spread
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """The rows before the steps to be predicted, int64 `[B, N, columns]`, as vectors `[B, N, D]`."""
+        x = self.token_embedding(inputs.clamp(min=0))
+        return x[:, :, 0] if inputs.shape[2] == 1 else (x * (inputs != PAD)[..., None]).sum(dim=2)
+
+    def told(self, length: int, conditions: Conditions, around: Tensor | None) -> Tensor:
+        """What each step of a passage is told beside the tokens.
+
+        Args:
+            length: steps of the passage.
+            conditions: of each row.
+            around: as in `Passage`, with `B` in front.
+
+        Returns:
+            `[B, length, D]`.
+        """
+        steps = torch.arange(length, device=self.step_embedding.weight.device)
+        x = self.step_embedding(steps % self.layout.cycle)
+        x = x + self.condition_embedding.everywhere(conditions)[:, None]
+        if self.surroundings is not None and around is not None:
+            x = x + self.surroundings(around)[:, self._frames_above(steps)]
+        return x
+
+    def hidden(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """Features `[B, N, D]` from which the tokens of each step are predicted, text read first."""
+        before = self.condition_embedding.before(conditions)
+        if before is None:
+            return self.transformer(self.dropout(x))
+        # A text is followed by its sound at once, wherever it ends: shorter rows end earlier.
+        room, length = before.shape[1], x.shape[1]
+        lengths = conditions.text_lengths[:, None]
+        places = torch.arange(room + length, device=x.device)[None]
+        source = torch.where(places < lengths, places, places + room - lengths)
+        both = _pick(torch.cat([before, x], dim=1), source.clamp(max=room + length - 1))
+        return _pick(
+            self.transformer(self.dropout(both)), lengths + torch.arange(length, device=x.device)
+        )
+
+    def logits(self, hidden: Tensor, slot: Slot) -> Tensor:
+        """Scores `[..., size + ends]` of what may come in a slot: its codebook, then END."""
+        return hidden @ self.head(slot).T
+
+    def head(self, slot: Slot) -> Tensor:
+        """The rows of the output matrix that belong to a slot: `[size + ends, D]`."""
+        weight = self.to_logits.weight
+        codes = weight[slot.offset : slot.offset + slot.size]
+        if not slot.ends:
+            return codes
+        return torch.cat([codes, weight[FIRST_END : FIRST_END + len(slot.ends)]])
+
+    def _frames_above(self, steps: Tensor) -> Tensor:
+        """The frame of the level above in which each step's slot lies, from the passage's start on."""
+        assert self.surroundings is not None
+        inside = [
+            slots[0].frame * self.surroundings.ratio // self.layout.ratio(slots[0].level)
+            for slots in self.layout.steps
+        ]
+        places = torch.tensor(inside, device=steps.device)[steps % self.layout.cycle]
+        return steps // self.layout.cycle * self.surroundings.ratio + places
+
+
+def _pick(x: Tensor, places: Tensor) -> Tensor:
+    """`x[b, places[b, n]]`: `[B, N, D]`."""
+    return x.gather(1, places[..., None].expand(-1, -1, x.shape[2]))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout; afterwards as it was."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
