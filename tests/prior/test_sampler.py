@@ -13,8 +13,9 @@ from vqaudio.errors import UserError
 from vqaudio.prior import reader, sampler
 from vqaudio.prior.layout import PAD, Slot
 from vqaudio.prior.model import CodecSpec, Prior
-from vqaudio.prior.sampler import Options, Writer
+from vqaudio.prior.sampler import Options
 from vqaudio.prior.stage import batch_of
+from vqaudio.prior.writer import Writer
 
 every_layout = pytest.mark.parametrize("layout", LAYOUTS)
 CONDITIONS = {"labels": ["a", "b"], "speakers": ["x"], "text_bytes": 12}

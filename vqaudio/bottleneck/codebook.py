@@ -12,7 +12,7 @@ from vqaudio.bottleneck.nearest import nearest
 from vqaudio.bottleneck.ranks import sum_over_ranks
 
 CodebookName = Literal["average", "learned", "linear"]
-PATIENCE = 8  # vectors a code that pass without it being chosen, until it is dead
+PATIENCE = 16  # vectors a code that pass without it being chosen, until it is dead
 STRIDE = 0.2  # of the way from the middle of a crowded cell to a vector in it: where a dead code is put
 FAINTEST = 1e-6  # count that is let decay no further, since a sum over it must stay a place
 REVIVED = 0.1  # of the mean count: light, so that the next vectors take it where they are

@@ -47,8 +47,8 @@ def prior_card(
         [
             "# A vqaudio prior",
             "",
-            f"{STAGES[shape.layout]} of {parameters / 1e6:.1f} M parameters ({shapes}) over the codes of "
-            f"codec {codec.fingerprint[:12] or '(unknown)'}, after {step} of "
+            f"{STAGES[shape.layout]} of {parameters / 1e6:.1f} M parameters ({shapes}) over the codes "
+            f"of codec {codec.fingerprint[:12] or '(unknown)'}, after {step} of "
             f"{recipe.optimization.steps} steps.",
             "",
             "| level | frames/s | codes |",
