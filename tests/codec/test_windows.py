@@ -13,6 +13,8 @@ from tests.models import FRONTS, HEADS, coloured_noise, tiny_codec
 from vqaudio.codec import passes, windows
 from vqaudio.codec.layers import Context
 from vqaudio.codec.model import Codec
+from vqaudio.codes import Codes
+from vqaudio.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,49 @@ def test_codes_are_the_same_bits_alone_in_a_batch_permuted_and_by_any_workers(
 def test_sound_is_the_same_bits_by_any_workers(codec: Codec, sounds: list[Tensor]) -> None:
     codes = codec.encode(max(sounds, key=len))
     assert torch.equal(codec.decode(codes, workers=1), codec.decode(codes, workers=2))
+
+
+@pytest.mark.parametrize("frames", [1, 3, 40])
+@pytest.mark.parametrize("head", ["istft", "upsample"])  # mel finds phases anew in each window
+def test_codes_in_parts_give_the_sound_of_the_whole(head: str, frames: int) -> None:
+    codec = tiny_codec(head=head)
+    for num_samples in (1, 3001, 20_000):
+        codes = codec.encode(coloured_noise(1, num_samples)[0, 0])
+        heard: list[int] = []
+
+        def parts(codes: Codes = codes, heard: list[int] = heard) -> Iterator[Codes]:
+            for first in range(0, codes.levels[0].shape[1], frames):
+                heard.append(first)
+                yield part_of(codes, first, first + frames)
+
+        blocks = []
+        early = 0
+        for block in codec.decode_stream(parts()):
+            early += heard[-1] + frames < codes.levels[0].shape[1]
+            blocks.append(block)
+        whole = codec.decode(codes)
+        assert torch.allclose(torch.cat(blocks, dim=1), whole, atol=1e-5)
+        assert early > 0 or frames == 40 or num_samples < 20_000  # it sounds before all is written
+
+
+def part_of(codes: Codes, first: int, last: int) -> Codes:
+    """Coarse frames `first ... last - 1`."""
+    top = codes.hops[0]
+    levels = [
+        level[:, first * top // hop : last * top // hop]
+        for level, hop in zip(codes.levels, codes.hops, strict=True)
+    ]
+    samples = min(codes.num_samples, last * top) - first * top
+    return Codes(levels, samples, codes.sample_rate, codes.hops, codes.codec)
+
+
+def test_only_the_last_part_may_end_within_a_coarse_frame(codec: Codec) -> None:
+    codes = codec.encode(coloured_noise(1, codec.hops[0] + 1)[0, 0])
+    with pytest.raises(UserError, match="within a coarse frame"):
+        list(codec.decode_stream([codes, codes]))
+    other = Codes(codes.levels, codes.num_samples, codes.sample_rate, codes.hops, "another")
+    with pytest.raises(UserError, match="another"):
+        list(codec.decode_stream([other]))
 
 
 @pytest.mark.parametrize("head", HEADS)

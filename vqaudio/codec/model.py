@@ -1,6 +1,6 @@
 """Codec: sound to Codes and back, on one page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -14,7 +14,7 @@ from vqaudio.codec.heads import MelSpectrogram, build_head
 from vqaudio.codec.hierarchy import Hierarchy
 from vqaudio.codec.inputs import Sound, check_codes, check_levels, check_quantizers
 from vqaudio.codec.layers import NO_CONTEXT, refit
-from vqaudio.codec.passes import decode_levels, encode_sounds
+from vqaudio.codec.passes import decode_levels, decode_parts, encode_sounds
 from vqaudio.codes import Codes
 from vqaudio.config import CodecConfig
 from vqaudio.errors import UserError
@@ -318,3 +318,24 @@ class Codec(nn.Module):
         check_codes(codes, self.fingerprint, self.sample_rate, self.hops, self.codebook_sizes, used)
         levels_kept = [level[:n].long() for level, n in zip(codes.levels[:used], kept, strict=False)]
         return decode_levels(self, levels_kept, codes.num_samples, workers)
+
+    def decode_stream(self, parts: Iterable[Codes]) -> Iterator[Tensor]:
+        """Sound of codes that come in parts, while they come: `[1, T]` at a time.
+
+        As `decode` of the whole, but for rounding (some 1e-6), a little behind the codes: a frame
+        sounds when those that follow it within the decoder's context are known.
+
+        Args:
+            parts: of one sound, each of whole coarse frames but the last, as
+                `Prior.sample(stream=True)` gives them.
+
+        Raises:
+            UserError: the codes are another codec's, or a part ends within a coarse frame.
+        """
+        maker, sizes = self.fingerprint, self.codebook_sizes
+
+        def checked(codes: Codes) -> Codes:
+            check_codes(codes, maker, self.sample_rate, self.hops, sizes, len(self.hops))
+            return codes
+
+        return decode_parts(self, map(checked, parts))

@@ -1,6 +1,6 @@
 """Whole sounds through a codec, a window at a time, by as many workers as are wanted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,11 +16,12 @@ from vqaudio.codec.windows import (
     default_workers,
     inside,
     ladder,
+    one_thread,
     run_ordered,
     rung,
     stretch,
 )
-from vqaudio.codes import frames_for
+from vqaudio.codes import Codes, frames_for
 from vqaudio.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,6 +82,43 @@ def decode_levels(
         return audio[:, : num_samples - job[0] * codec.hops[0]]
 
     return run_ordered(work, jobs(), _threads(codec, workers))
+
+
+def decode_parts(codec: "Codec", parts: Iterable[Codes]) -> Iterator[Tensor]:
+    """The sound of codes that come in parts, as soon as what follows a frame is known: `[1, T]` each.
+
+    Raises:
+        UserError: a part before the last one ends within a coarse frame.
+    """
+    lengths = ladder(codec.hops[0] / codec.sample_rate)
+    wanted = codec.decoder.context_before(codec.head.context)
+    ahead = max(
+        frames_for(context.right * hop, codec.hops[0])
+        for context, hop in zip(codec.hierarchy.decode_contexts(wanted), codec.hops, strict=True)
+    )
+    levels = [torch.zeros(len(sizes), 0, dtype=torch.int64) for sizes in codec.codebook_sizes]
+    first = num_samples = 0
+    for part in parts:
+        if num_samples % codec.hops[0]:
+            raise UserError(
+                f"codes: a part ends after {num_samples} samples, within a coarse frame of "
+                f"{codec.hops[0]}, and is not the last one"
+            )
+        levels = [torch.cat(pair, dim=1) for pair in zip(levels, part.levels, strict=True)]
+        num_samples += part.num_samples
+        ready = num_samples // codec.hops[0] - ahead
+        while ready - first >= lengths[0]:
+            count = max(length for length in lengths if length <= ready - first)
+            with one_thread():
+                audio = _decode_window(codec, levels, num_samples, first, count)
+            yield audio
+            first += count
+    while first < levels[0].shape[1]:
+        count = rung(lengths, levels[0].shape[1] - first)
+        with one_thread():
+            audio = _decode_window(codec, levels, num_samples, first, count)
+        yield audio[:, : num_samples - first * codec.hops[0]]
+        first += count
 
 
 @torch.no_grad()
