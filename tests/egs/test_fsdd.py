@@ -64,7 +64,7 @@ def test_a_folder_without_recordings_is_named(tmp_path: Path) -> None:
 
 
 def test_mistakes_in_the_options_are_named() -> None:
-    for words in (["--daat", "x"], ["--stop-stage", "1"]):
+    for words in (["--daat", "x"], ["--stop-stage", "1"], ["--data", ".", "--layouts", "--dally"]):
         result = run(*words)
         assert result.returncode == 2
         assert "--da" in result.stderr.splitlines()[-1]
@@ -85,17 +85,23 @@ def test_a_run_is_judged_to_the_last_table(tmp_path: Path) -> None:
     save_model(tmp_path / "run" / "codec", codec, "card")
     tokenize(codec, read_manifest(manifest), tmp_path / "run" / "tokens")
     spec = CodecSpec(codec.sample_rate, codec.hops, codec.codebook_sizes, codec.fingerprint)
-    prior = Prior(PriorConfig(layers=1, width=16, heads=2, context=40, labels=labels), spec)
-    save_model(tmp_path / "run" / "prior", prior, "card")
-    Recognizer(RecognizerConfig(labels, 8000)).save(tmp_path / "run" / "evaluation")
-    for label in (None, *labels):
-        folder = tmp_path / "run" / "samples" / "temperature-1.0" / (label or "any")
-        sounds = prior.sample(4, label=label)
-        fields = {} if label is None else {"label": label}
-        rows = [TokenRow(f"sample-{i}", codes, fields) for i, codes in enumerate(sounds)]
-        for row in rows:
-            write_audio(folder / f"{row.id}.wav", codec.decode(row.codes), 8000)
-        write_shard(folder / "tokens-00000.parquet", spec, rows)
+    for out, known in (("", labels), ("speakers", ["ann", "bob"])):
+        Recognizer(RecognizerConfig(known, 8000)).save(tmp_path / "run" / "evaluation" / out)
+    for layout in ("flat", "cascade"):
+        shape = {"layout": layout, "layers": 1, "width": 16, "heads": 2, "context": 40}
+        config = PriorConfig.model_validate({**shape, "labels": labels, "speakers": ["ann", "bob"]})
+        prior = Prior(config, spec)
+        save_model(tmp_path / "run" / f"prior-{layout}", prior, "card")
+        kinds: list[tuple[str, dict[str, str]]] = [("free", {})]
+        kinds += [("labels", {"label": label}) for label in labels]
+        kinds += [("speakers-guided", {"speaker": name}) for name in ("ann", "bob")]
+        for kind, said in kinds:
+            folder = tmp_path / "run" / "samples" / layout / kind / "".join([*said.values(), "-"])
+            sounds = prior.sample(4, **said)  # type: ignore[arg-type]
+            rows = [TokenRow(f"sample-{i}", codes, said) for i, codes in enumerate(sounds)]
+            for row in rows:
+                write_audio(folder / f"{row.id}.wav", codec.decode(row.codes), 8000)
+            write_shard(folder / "tokens-00000.parquet", spec, rows)
 
     command = [sys.executable, str(RECIPE / "evaluate.py"), str(tmp_path / "run")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -103,10 +109,18 @@ def test_a_run_is_judged_to_the_last_table(tmp_path: Path) -> None:
     out = tmp_path / "run" / "evaluation"
     results = json.loads((out / "results.json").read_text())
     assert results["heard"]["original"]["sounds"] == 8
-    assert results["heard"]["samples with label, temperature 1.0"]["sounds"] == 8
-    assert results["heard"]["samples without, temperature 1.0"]["sounds"] == 4
+    for layout in ("flat", "cascade"):
+        found = results["priors"][layout]
+        assert {name: h["sounds"] for name, h in found["samples"].items()} == {
+            "free": 4,
+            "labels": 8,
+            "speakers-guided": 8,
+        }
+        assert found["samples"]["free"]["accuracy"] is None
+        assert set(found["test"]) == {"nothing", "label", "label and speaker"}
+        assert 0.5 < found["test"]["label"]["bits_per_token"] / 4 < 2
+    assert results["n-grams"]["5-gram"] > 0
     assert [book["size"] for book in results["codebooks"]] == [8, 8, 12]
-    assert 0.5 < results["prior on test codes"]["with label"]["share"] < 2
     assert results["resynthesis"]["mel_distance"] > 0
     table = (out / "results.md").read_text()
     assert table in result.stdout
@@ -114,6 +128,7 @@ def test_a_run_is_judged_to_the_last_table(tmp_path: Path) -> None:
     assert {path.name for path in out.glob("*.png")} == {
         "codebooks.png",
         "resynthesis.png",
-        "samples.png",
+        "samples-flat.png",
+        "samples-cascade.png",
     }
     assert "data:audio/wav" in (out / "index.html").read_text()

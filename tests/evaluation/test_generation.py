@@ -10,6 +10,7 @@ from vqaudio.evaluation.generation import (
     frechet_distance,
     inception_score,
     modified_inception_score,
+    nearest_distances,
 )
 
 
@@ -95,3 +96,11 @@ def test_am_score_is_entropy_plus_divergence_of_the_labels() -> None:
     entropy = -(0.8 * math.log(0.8) + 0.2 * math.log(0.2))
     divergence = 0.5 * math.log(0.5 / 0.8) + 0.5 * math.log(0.5 / 0.2)
     assert am_score(generated, real) == pytest.approx(entropy + divergence, rel=1e-6)
+
+
+def test_nearest_distances_find_copies() -> None:
+    reference = torch.randn(50, 8)
+    shown = torch.cat([reference[[3, 7]], reference[[5]] + 3.0])
+    found = nearest_distances(shown, reference)
+    assert torch.allclose(found[:2], torch.zeros(2), atol=1e-5)
+    assert found[2] == pytest.approx((shown[2] - reference).norm(dim=1).min().item(), rel=1e-4)

@@ -38,14 +38,14 @@ class NGram:
 
     def bits(self, codes: Codes) -> float:
         """Bits that a sound takes, END included."""
-        total = 0.0
-        for (book, *tokens), may_come in self._ngrams(codes):
-            probability = 1 / may_come
-            for length, order in enumerate(self._orders, start=1):
-                ngram = (book, *tokens[self.order - length :])
-                probability = order.interpolate(ngram, probability)
-            total -= math.log2(probability)
-        return total
+        return -sum(math.log2(self._probability(*found)) for found in self._ngrams(codes))
+
+    def _probability(self, ngram: Key, may_come: int) -> float:
+        book, *tokens = ngram
+        probability = 1 / may_come
+        for length, order in enumerate(self._orders, start=1):
+            probability = order.interpolate((book, *tokens[self.order - length :]), probability)
+        return probability
 
     def _ngrams(self, codes: Codes) -> Iterator[tuple[Key, int]]:
         """Each token with those before it, and how many could have come in its place."""
@@ -63,7 +63,9 @@ class _Order:
     def __init__(self, counts: Counter[Key]) -> None:
         self.counts = counts
         once, twice = (sum(count == n for count in counts.values()) for n in (1, 2))
-        self.discount = once / (once + 2 * twice) if once else 0.0
+        self.discount = (
+            once / (once + 2 * twice) if once else 0.5
+        )  # all were seen often: keep room for others
         self.totals: Counter[Key] = Counter()
         self.kinds: Counter[Key] = Counter()
         for ngram, count in counts.items():

@@ -14,6 +14,7 @@ from vqaudio.evaluation.generation import (
     frechet_distance,
     inception_score,
     modified_inception_score,
+    nearest_distances,
 )
 from vqaudio.evaluation.metrics import Average, average, mel_distance, stoi
 from vqaudio.evaluation.recognizer import Recognition
@@ -46,6 +47,8 @@ class Hearing:
         inception: Inception score.
         modified_inception: modified Inception score.
         am: AM score against real training words.
+        nearest: median distance of features to the nearest real training word.
+        nearest_5_percent: distance that 5 % of the words have or less.
     """
 
     sounds: int
@@ -54,6 +57,8 @@ class Hearing:
     inception: float
     modified_inception: float
     am: float
+    nearest: float
+    nearest_5_percent: float
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ def hearing(heard: Recognition, training: Recognition, truth: Sequence[str] | No
         training: of real words that the recognizer was trained on.
         truth: what each word of the set was meant to be; None where none was asked for.
     """
+    distances = nearest_distances(heard.features, training.features)
     return Hearing(
         sounds=len(heard.labels),
         accuracy=None if truth is None else heard.accuracy(truth),
@@ -116,6 +122,8 @@ def hearing(heard: Recognition, training: Recognition, truth: Sequence[str] | No
         inception=inception_score(heard.log_probabilities),
         modified_inception=modified_inception_score(heard.log_probabilities),
         am=am_score(heard.log_probabilities, training.log_probabilities),
+        nearest=distances.median().item(),
+        nearest_5_percent=distances.quantile(0.05).item(),
     )
 
 
