@@ -327,6 +327,12 @@ def test_a_prior_where_a_codec_is_needed(
         (["-n", "0"], "at least 1"),
         (["--top-p", "2"], "top_p"),
         (["--temperature", "-1"], "temperature"),
+        (["--min-p", "2"], "min_p"),
+        (["--guidance", "-1"], "guidance"),
+        (["--repetition-window", "-1"], "repetition_window"),
+        (["--speaker", "ann"], "speaker ann: this prior was trained without speakers"),
+        (["--text", "hello"], "trained without text"),
+        (["--prompt", "nowhere.wav"], "nowhere.wav"),
     ],
 )
 def test_impossible_samples(
@@ -334,6 +340,15 @@ def test_impossible_samples(
 ) -> None:
     given = ["--prior", models.prior, "--codec", models.codec, *words]
     assert_one_line(program("sample", "--out", tmp_path / "out", *given), wanted)
+    assert files_in(tmp_path / "out") == set()
+
+
+def test_a_prompt_must_leave_something_to_say(
+    program: Program, wav: WavMaker, models: Models, tmp_path: Path
+) -> None:
+    words = ["sample", "--out", tmp_path / "out", "--prior", models.prior, "--codec", models.codec]
+    assert_one_line(program(*words, "--prompt", wav(seconds=0.001)), "too short")
+    assert_one_line(program(*words, "--prompt", wav(seconds=0.5), "--seconds", "0.2"), "leaves none")
     assert files_in(tmp_path / "out") == set()
 
 

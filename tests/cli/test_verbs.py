@@ -140,6 +140,23 @@ def test_samples_have_sound_and_tokens(program: Program, models: Models, tmp_pat
     assert torch.allclose(found, load(models.codec).decode(first[2].codes).clamp(-1, 1), atol=1e-4)
 
 
+def test_a_sound_of_any_rate_is_gone_on_from(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path
+) -> None:
+    words = ["--prior", models.prior, "--codec", models.codec, "--seconds", "0.3", "--guidance", "1.5"]
+    prompt = wav(seconds=0.2, sample_rate=22050)
+    ran = program("sample", "--out", tmp_path / "out", *words, "--prompt", prompt, "--precision", "int8")
+    assert ran.status == 0, ran.err
+    codec = load(models.codec)
+
+    begun = codec.encode(prompt)
+    [row] = TokenCorpus(tmp_path / "out")
+    whole = begun.num_samples // codec.hops[0]
+    assert whole > 1
+    assert torch.equal(row.codes.levels[0][:, :whole], begun.levels[0][:, :whole])
+    assert row.codes.num_samples == 4800
+
+
 def test_info_says_what_a_codec_is(program: Program, models: Models) -> None:
     ran = program("info", models.codec)
     assert ran.status == 0, ran.err
