@@ -11,7 +11,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from tests.training.chains import Chain, write_corpus
 from tests.training.conftest import TINY
+from vqaudio.model_folder import load
+from vqaudio.prior.model import Prior
 
 TRAIN = """
 import json, sys
@@ -94,3 +97,27 @@ def test_the_command_line_under_torchrun_trains_and_goes_on(tmp_path: Path, mani
     assert said.count("from step 7") == 1
     assert said.count("trained for 9 steps") == 1
     assert "after 9 of 9 steps" in (out / "README.md").read_text()
+
+
+def test_two_ranks_fit_a_prior_and_go_on(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "tokens", 600, labels=2)
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "out"
+    values = {
+        "prior": {"layout": "cascade", "layers": 2, "width": 32, "heads": 2, "context": 64},
+        "data": {"tokens_per_batch": 600, "accumulation": 2, "label": True},
+        "optimization": {"steps": 120, "learning_rate": 0.004, "warmup_steps": 10},
+        "run": {"validate_every": 40, "checkpoint_every": 40, "validation_sounds": 20},
+    }
+    recipe.write_text(yaml.safe_dump(values))
+    words = ["-m", "vqaudio", "train", "prior", recipe, "--tokens", tmp_path / "tokens", "--out", out]
+    torchrun(*words)
+    said = torchrun(*words, "--resume", "optimization.steps=160")
+    assert said.count("from step 120") == 1
+    prior = load(out)
+    assert isinstance(prior, Prior)
+    generator = torch.Generator().manual_seed(5)
+    fresh = [Chain(index % 2).draw(generator) for index in range(60)]
+    bits = sum(prior.nll(codes, f"chain {index % 2}").bits for index, codes in enumerate(fresh))
+    truth = sum(Chain(index % 2).bits(codes) for index, codes in enumerate(fresh))
+    tokens = sum(codes.num_samples * 3 / 2 for codes in fresh)
+    assert bits - truth < 0.3 * tokens
