@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 
+from vqaudio.codes import Codes
 from vqaudio.evaluation.generation import (
     am_score,
     frechet_distance,
     inception_score,
+    longest_copies,
     modified_inception_score,
     nearest_distances,
 )
@@ -104,3 +106,13 @@ def test_nearest_distances_find_copies() -> None:
     found = nearest_distances(shown, reference)
     assert torch.allclose(found[:2], torch.zeros(2), atol=1e-5)
     assert found[2] == pytest.approx((shown[2] - reference).norm(dim=1).min().item(), rel=1e-4)
+
+
+def test_longest_copies_are_found_wherever_they_stand() -> None:
+    def sound(*frames: int) -> Codes:
+        levels = [torch.tensor([list(frames), [f + 1 for f in frames]]), torch.zeros(1, 2 * len(frames))]
+        return Codes(levels, 4 * len(frames), 8, [4, 2])
+
+    training = [sound(1, 2, 3, 4, 5, 6), sound(9, 8, 7)]
+    shown = [sound(0, 3, 4, 5, 0), sound(7, 9, 8, 7), sound(0, 0), sound(6, 1), sound(1, 2, 3, 4, 5, 6)]
+    assert longest_copies(shown, training) == [1.5, 1.5, 0, 0.5, 3.0]

@@ -5,9 +5,12 @@ arXiv 2202.09729, appendix C.3) and DiffWave (Kong et al. 2021, arXiv 2009.09761
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from vqaudio.codes import Codes
 
 
 def frechet_distance(features: Tensor, reference: Tensor) -> float:
@@ -100,6 +103,35 @@ def nearest_distances(features: Tensor, reference: Tensor) -> Tensor:
         reference: `[M, D]` of those that were trained on.
     """
     return torch.cdist(features.double(), reference.double()).amin(dim=1).float()
+
+
+def longest_copies(sounds: Sequence[Codes], training: Sequence[Codes]) -> list[float]:
+    """The longest stretch of each sound whose coarsest codes stand in a training sound too, in seconds.
+
+    Next to what real unseen sounds have, it tells whether a prior repeats what it was shown.
+
+    Args:
+        sounds: under test.
+        training: what was shown, at least one, of the same codec.
+    """
+    shown = [list(zip(*codes.levels[0].tolist(), strict=True)) for codes in training]
+    longest = []
+    windows: dict[int, set[tuple[tuple[int, ...], ...]]] = {}
+    for codes in sounds:
+        frames = list(zip(*codes.levels[0].tolist(), strict=True))
+        length = 0
+        while length < len(frames):
+            size = length + 1
+            if size not in windows:
+                windows[size] = {
+                    tuple(each[i : i + size]) for each in shown for i in range(len(each) - size + 1)
+                }
+            starts = range(len(frames) - size + 1)
+            if not any(tuple(frames[i : i + size]) in windows[size] for i in starts):
+                break
+            length = size
+        longest.append(length * codes.hops[0] / codes.sample_rate)
+    return longest
 
 
 def _gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
