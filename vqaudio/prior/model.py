@@ -127,9 +127,14 @@ class Prior(nn.Module):
         """
         return conditions_of(self.config, [label], [speaker], [text])
 
-    def forward(self, passages: list[Passage], conditions: Conditions) -> list[tuple[Tensor, Tensor]]:
+    def forward(
+        self, passages: list[Passage], conditions: Conditions, smoothing: float = 0.0
+    ) -> list[tuple[Tensor, Tensor]]:
         """`Stage.forward` of each stage, on a batch of passages of each."""
-        return [stage(passage, conditions) for stage, passage in zip(self.stages, passages, strict=True)]
+        return [
+            stage(passage, conditions, smoothing)
+            for stage, passage in zip(self.stages, passages, strict=True)
+        ]
 
     def above(self, stage: Stage, codes: Codes) -> Tensor | None:
         """Tokens of the levels above a stage, as `Stage.passage` takes them; None for the first."""

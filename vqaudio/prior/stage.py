@@ -109,23 +109,26 @@ class Stage(nn.Module):
 
     # --- probabilities ---
 
-    def forward(self, passages: Passage, conditions: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, passages: Passage, conditions: Conditions, smoothing: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
         """How unlikely every token is, given the rows before it.
 
         Args:
             passages: a batch; PAD fills up shorter ones at their ends.
             conditions: of each.
+            smoothing: share of what is learned from that all tokens that may come have in common.
 
         Returns:
-            Two float32 `[B, N, columns]`, 0 where there is no token: its negative log-likelihood in
-            nats, and the mean of that over all tokens that may come there.
+            Two float32 `[B, N, columns]`, in nats, 0 where there is no token: the negative
+            log-likelihood, and what to learn from, which is the same without smoothing.
         """
         inputs, targets = passages.tokens[:, :-1], passages.tokens[:, 1:]
         starts_sound = passages.tokens[:, 0, 0] == START
         told = self.told(inputs.shape[1], conditions, passages.around)
         hidden = self.hidden(self.embed(inputs) + told, conditions)
         nats = hidden.new_zeros(targets.shape, dtype=torch.float32)
-        spread = nats.clone()
+        learned = nats.clone() if smoothing else nats
         for slot in self.layout.slots:
             places = (slice(None), slice(slot.step, None, self.layout.cycle))
             wanted = targets[*places, slot.column]
@@ -136,17 +139,20 @@ class Stage(nn.Module):
                 logits[:, 0, slot.size :] = logits[:, 0, slot.size :].masked_fill(
                     starts_sound[:, None], -torch.inf
                 )
-            log_p = logits.log_softmax(dim=-1)
             # END comes after the codebook in these columns, and before it in the vocabulary.
-            ends = wanted < slot.offset
-            index = torch.where(ends, wanted - FIRST_END + slot.size, wanted - slot.offset)
+            index = torch.where(
+                wanted < slot.offset, wanted - FIRST_END + slot.size, wanted - slot.offset
+            )
             said = wanted != PAD
-            found = log_p.gather(-1, index.masked_fill(~said, 0)[..., None])[..., 0]
-            nats[*places, slot.column] = torch.where(said, -found, 0.0)
-            possible = log_p.isfinite()
-            mean = log_p.masked_fill(~possible, 0.0).sum(dim=-1) / possible.sum(dim=-1)
-            spread[*places, slot.column] = torch.where(said, -mean, 0.0)
-        return nats, spread
+            whole = logits.logsumexp(dim=-1)
+            scores = logits.gather(-1, index.masked_fill(~said, 0)[..., None])[..., 0]
+            nats[*places, slot.column] = torch.where(said, whole - scores, 0.0)
+            if smoothing:
+                possible = logits.isfinite()
+                mean = logits.masked_fill(~possible, 0.0).sum(dim=-1) / possible.sum(dim=-1)
+                smoothed = whole - (1 - smoothing) * scores - smoothing * mean
+                learned[*places, slot.column] = torch.where(said, smoothed, 0.0)
+        return nats, learned
 
     def embed(self, inputs: Tensor) -> Tensor:
         """The rows before the steps to be predicted, int64 `[B, N, columns]`, as vectors `[B, N, D]`."""

@@ -150,12 +150,14 @@ class PriorRun:
 
     def _nats(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
         """How unlikely all tokens of a batch are together, and the same with smoothed labels."""
-        device, share = self.learner.fabric.device, self.recipe.label_smoothing
+        device = self.learner.fabric.device
         conditions = batch.conditions.dropped(self.recipe.data.condition_dropout).to(device)
-        found = self.learner.model([passage.to(device) for passage in batch.passages], conditions)
-        nats = torch.stack([likely.sum() for likely, _ in found]).sum()
-        spread = torch.stack([mean.sum() for _, mean in found]).sum()
-        return nats, (1 - share) * nats + share * spread
+        passages = [passage.to(device) for passage in batch.passages]
+        found = self.learner.model(passages, conditions, self.recipe.label_smoothing)
+        nats, learned = (
+            torch.stack([each.sum() for each in kind]).sum() for kind in zip(*found, strict=True)
+        )
+        return nats, learned
 
     def _names(self, column: str, wanted: bool) -> list[str]:
         """The names that the prior is to know: all of a column, if it is wanted."""
