@@ -82,7 +82,6 @@ class Choice:
 def _draw(weights: Tensor, chance: Tensor) -> Tensor:
     """Where the chance falls among weights `[B, K]` laid end to end: int64 `[B]`."""
     total = weights.cumsum(dim=-1)
-    found = torch.searchsorted(total, (chance * total[:, -1])[:, None].contiguous(), right=True)[:, 0]
-    # Rounding may lead past the last one that has any weight.
-    last = torch.searchsorted(total, total[:, -1:].contiguous())[:, 0]
-    return torch.minimum(found, last)
+    # A hair less, so that rounding never leads past the last token that has any weight.
+    point = chance * total[:, -1] * (1 - 1e-15)
+    return torch.searchsorted(total, point[:, None], right=True)[:, 0]

@@ -160,9 +160,11 @@ class CpuReader:
     def read(self, x: Tensor, rows: Tensor) -> Tensor:
         """See `reader.Reader.read`."""
         count, width = x.shape[1:]
-        out = x.reshape(-1, width).contiguous().clone()
-        sequences = rows.int().repeat_interleave(count)
-        positions = (self.filled[rows][:, None] + torch.arange(count, dtype=torch.int32)).flatten()
+        out = x.reshape(-1, width).clone(memory_format=torch.contiguous_format)
+        sequences, positions = rows.int(), self.filled[rows]
+        if count > 1:
+            sequences = sequences.repeat_interleave(count)
+            positions = (positions[:, None] + torch.arange(count, dtype=torch.int32)).flatten()
         for first in range(0, len(out), CHUNK):
             part = slice(first, first + CHUNK)
             self.library.step(

@@ -115,8 +115,10 @@ class Writer:
                 start, told = window, self._told(window)
                 hidden = self._catch_up(start, step, told, rows)
             else:
-                before = self.tokens[rows % self.rows if self.guided else rows, step : step + 1]
-                x = self.stage.embed(before.to(told.device)) + told[rows, step - start, None]
+                before = self.tokens[_index(active, self.rows), step : step + 1].to(told.device)
+                x = self.stage.embed(before)
+                x = torch.cat([x, x]) if self.guided else x
+                x = x + told[_index(rows, len(told)), step - start, None]
                 hidden = self.reader.read(x, rows)[:, 0]
             ended = self._say(step, hidden, active)
             if step + 1 == self.length:  # the context's end stands in for END
@@ -153,22 +155,23 @@ class Writer:
             places = self._open(slot, frame, step, active)
             if len(places) == 0:
                 continue
-            rows = active[places]
+            rows = active[places] if len(places) < len(active) else active
+            which = _index(rows, self.rows)
             logits = self._logits(hidden, slot, places, len(active))
             if slot.ends and (step == 0 or not self.may_end):
                 logits = logits[:, : slot.size]
             elif slot.ends and step == self.first:  # all frames of a prompt are whole
                 logits[:, slot.size : -1] = -torch.inf
             code = self.task.choice(
-                logits, self.chance[rows, step, slot.column], self._recent(slot, frame, rows)
+                logits, self.chance[which, step, slot.column], self._recent(slot, frame, rows)
             )
-            self.tokens[rows, step + 1, slot.column] = slot.offset + code
+            self.tokens[which, step + 1, slot.column] = slot.offset + code
             if slot.ends and int(code.max()) >= slot.size:
                 ended = True
                 over = code >= slot.size
                 self._end(step, slot, rows[over], code[over])
-                rows, code = rows[~over], code[~over]
-            self.codes[slot.level][rows, slot.quantizer, frame] = code
+                which, code = rows[~over], code[~over]
+            self.codes[slot.level][which, slot.quantizer, frame] = code
         return ended
 
     def _open(self, slot: Slot, frame: int, step: int, active: Tensor) -> Tensor:
@@ -186,9 +189,10 @@ class Writer:
     def _logits(self, hidden: Tensor, slot: Slot, places: Tensor, count: int) -> Tensor:
         """Scores of what may come, on the CPU; with guidance the second half of `hidden` is free."""
         head = self.head_numbers[self.heads[slot]]
-        logits = self.reader.project(hidden[places], head).cpu()
+        halves = [half[_index(places, count)] for half in hidden.split(count)]
+        logits = self.reader.project(halves[0], head).cpu()
         if self.guided:
-            free = self.reader.project(hidden[count + places], head).cpu()
+            free = self.reader.project(halves[1], head).cpu()
             logits = free + self.task.guidance * (logits - free)
         return logits
 
@@ -257,3 +261,8 @@ class Writer:
         for level, codes in self.codes.items():
             codes[:, :, : prompt.levels[level].shape[1]] = prompt.levels[level]
         return prompt.levels[0].shape[1] * self.layout.cycle, len(grid)
+
+
+def _index(rows: Tensor, count: int) -> Tensor | slice:
+    """What picks these rows of so many: a slice, which copies nothing, where it is all of them."""
+    return slice(None) if len(rows) == count else rows
