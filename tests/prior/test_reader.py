@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -106,7 +107,7 @@ def test_rounding_to_bfloat16_is_that_of_torch() -> None:
 
 
 def test_without_a_compiler_torch_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "compiler", lambda: None)
+    monkeypatch.setattr(reader, "library", lambda: None)
     model = transformer(16, 2)
     assert isinstance(open_reader(model, [], 1, 4, "float32"), TorchReader)
     with pytest.raises(UserError, match=r"precision int8: needs a C compiler"):
@@ -138,13 +139,15 @@ def test_the_library_is_compiled_once_and_kept(tmp_path_factory: pytest.TempPath
     assert len(made) == 1
 
 
-def test_a_source_that_does_not_compile_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+def test_without_a_compiler_or_with_one_that_fails_there_is_no_library(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = tmp_path_factory.mktemp("source")
-    (folder / "bad.c").write_text("int main( {")
-    monkeypatch.setattr(cpu, "SOURCE", folder / "bad.c")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    with pytest.raises(UserError, match=r"bad\.c: .*fails: "):
-        cpu.library.__wrapped__()
-    assert not list(folder.rglob("*.so"))
+    (tmp_path / "bad.c").write_text("int main( {")
+    monkeypatch.setattr(cpu, "SOURCE", tmp_path / "bad.c")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cpu.library.__wrapped__() is None
+    assert "bad.c" in caplog.text
+    assert not list(tmp_path.rglob("*.so"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert cpu.library.__wrapped__() is None

@@ -28,7 +28,7 @@ def test_a_sound_of_a_seed_does_not_depend_on_how_many(
     layout: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if path == "torch":
-        monkeypatch.setattr(reader, "compiler", lambda: None)
+        monkeypatch.setattr(reader, "library", lambda: None)
     prior = small_prior(layout, **CONDITIONS)
     how: Options = {"seed": 5, "label": "a", "guidance": 1.5}
     many = prior.sample(19, **how)  # more than one group
@@ -93,7 +93,7 @@ def test_logits_while_sampling_are_those_of_the_whole(
     if context == 33 and layout != "cascade":
         pytest.skip("only a cascade writes beyond its context")
     if path == "torch":
-        monkeypatch.setattr(reader, "compiler", lambda: None)
+        monkeypatch.setattr(reader, "library", lambda: None)
     prior = small_prior(layout, context=context, **{**CONDITIONS, "text_bytes": 5})
     sound, found = recorded(prior, {"label": "b", "speaker": "x", "text": "zoë"}, monkeypatch)
     said = prior.conditions("b", "x", "zoë")

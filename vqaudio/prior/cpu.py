@@ -6,6 +6,7 @@ do not depend on the rows beside it.
 
 import ctypes
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
@@ -18,12 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqaudio.errors import UserError
-
 if TYPE_CHECKING:
     from vqaudio.prior.reader import Precision
     from vqaudio.prior.transformer import Transformer
 
+log = logging.getLogger("vqaudio")
 SOURCE = Path(__file__).with_name("cpu.c")
 FLAGS = ["-O3", "-march=native", "-shared", "-fPIC"]
 NUMBERS_A_WORD = {"float32": 1, "bfloat16": 2, "int8": 4}
@@ -68,20 +68,17 @@ class _Workspace(ctypes.Structure):
 
 
 @cache
-def compiler() -> str | None:
-    """The C compiler of this machine: `$CC`, or cc, gcc or clang; None if there is none."""
-    names = (os.environ.get("CC"), "cc", "gcc", "clang")
-    return next((path for name in names if name and (path := shutil.which(name))), None)
-
-
-@cache
-def library() -> ctypes.CDLL:
+def library() -> ctypes.CDLL | None:
     """`cpu.c`, compiled for this machine; kept in `$XDG_CACHE_HOME/vqaudio` from then on.
 
-    Raises:
-        UserError: it does not compile.
+    Returns:
+        None where there is no C compiler (`$CC`, or cc, gcc or clang), or it fails, which is logged.
     """
-    command = [compiler() or "cc", *FLAGS]
+    names = (os.environ.get("CC"), "cc", "gcc", "clang")
+    compiler = next((path for name in names if name and (path := shutil.which(name))), None)
+    if compiler is None:
+        return None
+    command = [compiler, *FLAGS]
     # What -march=native means here is in the macros that it defines.
     macros = subprocess.run([*command, "-dM", "-E", "-x", "c", os.devnull], capture_output=True)
     key = hashlib.sha256(SOURCE.read_bytes() + macros.stdout).hexdigest()[:16]
@@ -92,7 +89,7 @@ def library() -> ctypes.CDLL:
         return _load(Path(tempfile.mkdtemp(prefix="vqaudio-")) / "prior.so", command)
 
 
-def _load(path: Path, command: list[str]) -> ctypes.CDLL:
+def _load(path: Path, command: list[str]) -> ctypes.CDLL | None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".so", delete=False) as part:
@@ -101,7 +98,9 @@ def _load(path: Path, command: list[str]) -> ctypes.CDLL:
             )
         if made.returncode:
             os.unlink(part.name)
-            raise UserError(f"{SOURCE}: {command[0]} fails: {made.stderr.strip().splitlines()[-1]}")
+            reason = (made.stderr.strip().splitlines() or ["no reason given"])[-1]
+            log.warning("%s: %s fails (%s); sampling is slower", SOURCE, command[0], reason)
+            return None
         os.replace(part.name, path)
     found = ctypes.CDLL(str(path))
     found.apply.argtypes = [_Pointer, ctypes.c_int, _Pointer, ctypes.c_int, _Pointer]
@@ -129,7 +128,9 @@ class CpuReader:
         length: int,
         precision: "Precision",
     ) -> None:
-        self.library = library()
+        found = library()
+        assert found is not None, "a CpuReader needs a library; see open_reader"
+        self.library = found
         self._kind = NUMBERS_A_WORD[precision]
         self._panel = VECTORS * self.library.lanes()
         self._kept: list[object] = []  # what C has only an address of

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vqaudio.errors import UserError
-from vqaudio.prior.cpu import CpuReader, compiler
+from vqaudio.prior.cpu import CpuReader, library
 from vqaudio.prior.transformer import Transformer
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -55,15 +55,15 @@ def open_reader(
         precision: of weights, keys and values.
 
     Raises:
-        UserError: the precision needs a CPU and a C compiler, and one of them is not there.
+        UserError: the precision needs a CPU and a working C compiler, and one of them is not there.
     """
     if precision not in PRECISIONS:
         raise UserError(f"precision {precision}: must be {', '.join(PRECISIONS)}")
     on_cpu = transformer.cosine.device.type == "cpu"
-    if on_cpu and compiler() is not None:
+    if on_cpu and library() is not None:
         return CpuReader(transformer, heads, rows, length, precision)
     if precision != "float32":
-        lacking = "a C compiler (cc)" if on_cpu else "a CPU; load the prior there"
+        lacking = "a C compiler (cc) that works" if on_cpu else "a CPU; load the prior there"
         raise UserError(f"precision {precision}: needs {lacking}, or leave it at float32")
     return TorchReader(transformer, heads, rows, length)
 
