@@ -1,13 +1,18 @@
 /* One step of a causal transformer on one core; cpu.py packs what it reads, and calls it.
 
 A matrix lies in panels of PANEL outputs, a panel input by input: one stream of memory. A 32-bit word
-holds one fp32 number, two bf16 or four int8 ones, whose outputs are LANES apart, so that unpacking
-shifts and nothing moves between lanes. Keys and values lie in words likewise.
+holds one fp32 number, or two bf16 ones whose outputs are LANES apart, so that unpacking shifts and
+nothing moves between lanes. Keys and values lie in words likewise. In int8 a word holds four inputs of
+one output, within +-63, and is multiplied with four bytes of a row that is rounded on the spot: 255 * 63
+* 2 still fits the 16 bits that x86 adds pairs of products in.
 
 Every output is the sum over its inputs one after the other, however many rows there are: a row
 gives the same bits alone and among others. */
 
 #include <stdint.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 #ifdef __AVX512F__
 #define LANES 16
@@ -26,10 +31,12 @@ typedef int32_t ints __attribute__((vector_size(4 * LANES), aligned(4), may_alia
 typedef uint32_t words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 enum { FLOAT32 = 1, BFLOAT16 = 2, INT8 = 4 };  /* numbers a word */
+#define ZERO 128  /* what stands for 0 in a row of bytes */
 
 typedef struct {
     const uint32_t *weight;
-    const float *scale;       /* a number an output; read with INT8 */
+    const float *scale;       /* with INT8, of each output */
+    const int32_t *sums;      /* with INT8, of the weights of each output */
     int32_t inputs, outputs;  /* outputs padded to whole panels */
 } Linear;
 
@@ -53,6 +60,7 @@ typedef struct {
 
 typedef struct {
     float *normed, *wide, *narrow, *scores;  /* [rows, width or inner], [rows, most outputs], ... */
+    uint8_t *bytes;                          /* [ROWS, most inputs] */
 } Workspace;
 
 int lanes(void) { return LANES; }
@@ -60,8 +68,7 @@ int lanes(void) { return LANES; }
 /* Numbers `part * LANES ...` of the words in a vector. */
 INLINE floats unpack(words packed, int kind, int part) {
     if (kind == FLOAT32) return (floats)packed;
-    if (kind == BFLOAT16) return part ? (floats)(packed & 0xffff0000u) : (floats)(packed << 16);
-    return __builtin_convertvector((ints)(packed << (24 - 8 * part)) >> 24, floats);
+    return part ? (floats)(packed & 0xffff0000u) : (floats)(packed << 16);
 }
 
 INLINE floats unpack_at(const uint32_t *from, int kind, int v) {
@@ -115,16 +122,74 @@ INLINE void multiply(const Linear *linear, int kind, const float *x, int rows, f
         for (; row < rows; row++)
             tile(panel, kind, PANEL / kind, x + (long)row * inputs, inputs, y + (long)row * outputs + n, outputs, 1);
     }
-    if (kind == INT8)
-        for (int row = 0; row < rows; row++)
-            for (int n = 0; n < outputs; n++) y[(long)row * outputs + n] *= linear->scale[n];
+}
+
+/* Add the products of four bytes with four weights, in each lane. */
+INLINE ints add_products(ints sums, words bytes, words weights) {
+#if defined(__AVX512VNNI__)
+    return (ints)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)bytes, (__m512i)weights);
+#elif defined(__AVX512BW__)
+    __m512i pairs = _mm512_maddubs_epi16((__m512i)bytes, (__m512i)weights);
+    return sums + (ints)_mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+#elif defined(__AVX2__) && !defined(__AVX512F__)
+    __m256i pairs = _mm256_maddubs_epi16((__m256i)bytes, (__m256i)weights);
+    return sums + (ints)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+#else
+    for (int i = 0; i < 32; i += 8)
+        sums += (ints)((bytes >> i) & 0xff) * ((ints)(weights << (24 - i)) >> 24);
+    return sums;
+#endif
+}
+
+INLINE void tile_of_bytes(const Linear *linear, long n, const uint8_t *x, const float *scales, float *y,
+                          int rows) {
+    const int stride = (linear->inputs + 3) / 4 * 4;
+    const uint32_t *panel = linear->weight + n * stride / 4;
+    ints sums[ROWS][VECTORS] = {0};
+    for (int k = 0; k < stride; k += 4, panel += PANEL)
+        UNROLL for (int row = 0; row < rows; row++) {
+            words four = (words){0} + *(const uint32_t *)(x + (long)row * stride + k);
+            UNROLL for (int v = 0; v < VECTORS; v++)
+                sums[row][v] = add_products(sums[row][v], four, *(const words *)(panel + v * LANES));
+        }
+    UNROLL for (int row = 0; row < rows; row++)
+        UNROLL for (int v = 0; v < VECTORS; v++) {
+            const long at = n + v * LANES;
+            ints sum = sums[row][v] - ZERO * *(const ints *)(linear->sums + at);
+            *(floats *)(y + (long)row * linear->outputs + at) =
+                __builtin_convertvector(sum, floats) * *(const floats *)(linear->scale + at) * scales[row];
+        }
+}
+
+/* A row to bytes around ZERO; gives what one step of them stands for. */
+static float round_row(const float *x, int inputs, uint8_t *bytes) {
+    float most = 1e-30f;
+    for (int k = 0; k < inputs; k++) most = __builtin_fabsf(x[k]) > most ? __builtin_fabsf(x[k]) : most;
+    for (int k = 0; k < inputs; k++) bytes[k] = (uint8_t)(int)(x[k] * (127 / most) + (ZERO + 0.5f));
+    for (int k = inputs; k % 4; k++) bytes[k] = ZERO;
+    return most / 127;
+}
+
+static void multiply_bytes(const Linear *linear, const float *x, int rows, float *y, uint8_t *bytes) {
+    const int inputs = linear->inputs, stride = (inputs + 3) / 4 * 4;
+    for (int row = 0; row < rows; row += ROWS) {
+        const int count = rows - row < ROWS ? rows - row : ROWS;
+        float scales[ROWS];
+        for (int i = 0; i < count; i++)
+            scales[i] = round_row(x + (long)(row + i) * inputs, inputs, bytes + (long)i * stride);
+        float *to = y + (long)row * linear->outputs;
+        for (long n = 0; n < linear->outputs; n += PANEL)
+            if (count == ROWS) tile_of_bytes(linear, n, bytes, scales, to, ROWS);
+            else for (int i = 0; i < count; i++)
+                tile_of_bytes(linear, n, bytes + (long)i * stride, scales + i, to + (long)i * linear->outputs, 1);
+    }
 }
 
 /* x [rows, inputs] to y [rows, outputs]. */
-void apply(const Linear *linear, int kind, const float *x, int rows, float *y) {
+void apply(const Linear *linear, int kind, const float *x, int rows, float *y, uint8_t *bytes) {
     if (kind == FLOAT32) multiply(linear, FLOAT32, x, rows, y);
     if (kind == BFLOAT16) multiply(linear, BFLOAT16, x, rows, y);
-    if (kind == INT8) multiply(linear, INT8, x, rows, y);
+    if (kind == INT8) multiply_bytes(linear, x, rows, y, bytes);
 }
 
 INLINE floats larger(floats a, floats b) {
@@ -226,7 +291,7 @@ static void feed_forward(const Block *block, const Model *model, float *x, int r
     const int width = model->width, inner = model->inner, outputs = block->to_gate_and_value.outputs;
     for (int row = 0; row < rows; row++)
         normalize(x + (long)row * width, block->feed_forward_norm, width, w.normed + (long)row * width);
-    apply(&block->to_gate_and_value, model->kind, w.normed, rows, w.wide);
+    apply(&block->to_gate_and_value, model->kind, w.normed, rows, w.wide, w.bytes);
     for (int row = 0; row < rows; row++) {
         const float *gate = w.wide + (long)row * outputs, *value = gate + inner;
         for (int i = 0; i < inner; i += LANES) {  /* inner is a multiple of 32 */
@@ -235,7 +300,7 @@ static void feed_forward(const Block *block, const Model *model, float *x, int r
                 g / (1.0f + exponential(-g)) * *(const floats *)(value + i);
         }
     }
-    apply(&block->to_feed_forward_out, model->kind, w.normed, rows, w.narrow);
+    apply(&block->to_feed_forward_out, model->kind, w.normed, rows, w.narrow, w.bytes);
     add(x, width, w.narrow, block->to_feed_forward_out.outputs, rows);
 }
 
@@ -245,7 +310,7 @@ static void attention(const Block *block, const Model *model, const Cache *cache
     const int outputs = block->to_qkv.outputs;
     for (int row = 0; row < rows; row++)
         normalize(x + (long)row * width, block->attention_norm, width, w.normed + (long)row * width);
-    apply(&block->to_qkv, model->kind, w.normed, rows, w.wide);
+    apply(&block->to_qkv, model->kind, w.normed, rows, w.wide, w.bytes);
     for (int row = 0; row < rows; row++)
         for (int head = 0; head < heads; head++) {
             float *query = w.wide + (long)row * outputs + head * each;
@@ -261,7 +326,7 @@ static void attention(const Block *block, const Model *model, const Cache *cache
             if (cache->kind == FLOAT32) attend(cache, FLOAT32, place, count, each, query, w.scores, out);
             else attend(cache, BFLOAT16, place, count, each, query, w.scores, out);
         }
-    apply(&block->to_attention_out, model->kind, w.normed, rows, w.narrow);
+    apply(&block->to_attention_out, model->kind, w.normed, rows, w.narrow, w.bytes);
     add(x, width, w.narrow, block->to_attention_out.outputs, rows);
 }
 

@@ -28,6 +28,7 @@ SOURCE = Path(__file__).with_name("cpu.c")
 FLAGS = ["-O3", "-march=native", "-shared", "-fPIC"]
 NUMBERS_A_WORD = {"float32": 1, "bfloat16": 2, "int8": 4}
 VECTORS = 4  # a panel, as in cpu.c
+LARGEST = 63  # of weights in int8, as cpu.c has it
 CHUNK = 64  # rows of one call, which bounds its memory
 
 _Pointer = ctypes.c_void_p
@@ -35,7 +36,10 @@ _Int = ctypes.c_int32
 
 
 class _Linear(ctypes.Structure):
-    _fields_ = [("weight", _Pointer), ("scale", _Pointer), ("inputs", _Int), ("outputs", _Int)]
+    _fields_ = [
+        *((name, _Pointer) for name in ("weight", "scale", "sums")),
+        *((name, _Int) for name in ("inputs", "outputs")),
+    ]
 
 
 class _Block(ctypes.Structure):
@@ -64,7 +68,7 @@ class _Cache(ctypes.Structure):
 
 
 class _Workspace(ctypes.Structure):
-    _fields_ = [(name, _Pointer) for name in ("normed", "wide", "narrow", "scores")]
+    _fields_ = [(name, _Pointer) for name in ("normed", "wide", "narrow", "scores", "bytes")]
 
 
 @cache
@@ -103,7 +107,7 @@ def _load(path: Path, command: list[str]) -> ctypes.CDLL | None:
             return None
         os.replace(part.name, path)
     found = ctypes.CDLL(str(path))
-    found.apply.argtypes = [_Pointer, ctypes.c_int, _Pointer, ctypes.c_int, _Pointer]
+    found.apply.argtypes = [_Pointer, ctypes.c_int, _Pointer, ctypes.c_int, _Pointer, _Pointer]
     found.step.argtypes = [*[_Pointer] * 3, ctypes.c_int, _Pointer, _Pointer, _Workspace]
     found.apply.restype = found.step.restype = None
     return found
@@ -182,7 +186,8 @@ class CpuReader:
         hidden = hidden.contiguous()
         y = torch.empty(len(hidden), linear.outputs)
         address = ctypes.byref(linear)
-        self.library.apply(address, self._kind, hidden.data_ptr(), len(hidden), y.data_ptr())
+        addresses = hidden.data_ptr(), len(hidden), y.data_ptr(), self._workspace.bytes
+        self.library.apply(address, self._kind, *addresses)
         return y[:, :outputs]
 
     def forget(self) -> None:
@@ -201,15 +206,23 @@ class CpuReader:
         weight = (matrix.weight if isinstance(matrix, nn.Linear) else matrix).detach().float()
         weight = F.pad(weight, (0, 0, 0, -len(weight) % self._panel))
         outputs, inputs = weight.shape
-        scale = weight.abs().amax(1).clamp(min=1e-30) / 127
         if self._kind == 4:
-            weight = (weight / scale[:, None]).round().to(torch.int8)
-        elif self._kind == 2:
-            weight = weight.bfloat16()
+            return self._rounded(weight)
+        packed = weight.bfloat16() if self._kind == 2 else weight
         lanes = self._panel // VECTORS
-        parted = weight.view(-1, VECTORS // self._kind, self._kind, lanes, inputs)
+        parted = packed.view(-1, VECTORS // self._kind, self._kind, lanes, inputs)
         packed = parted.permute(0, 4, 1, 3, 2).contiguous()
-        return _Linear(self._keep(packed), self._keep(scale), inputs, outputs)
+        return _Linear(self._keep(packed), None, None, inputs, outputs)
+
+    def _rounded(self, weight: Tensor) -> _Linear:
+        """A matrix `[whole panels, inputs]` in int8: four inputs a word."""
+        outputs, inputs = weight.shape
+        scale = weight.abs().amax(1).clamp(min=1e-30) / LARGEST
+        rounded = F.pad((weight / scale[:, None]).round().to(torch.int8), (0, -inputs % 4))
+        sums = rounded.sum(dim=1, dtype=torch.int32)
+        packed = rounded.view(-1, self._panel, rounded.shape[1] // 4, 4).transpose(1, 2).contiguous()
+        addresses = (self._keep(tensor) for tensor in (packed, scale, sums))
+        return _Linear(*addresses, inputs, outputs)
 
     def _make_cache(self, transformer: "Transformer", rows: int, length: int, kind: int) -> _Cache:
         stride = -(-transformer.head_width // self._panel) * self._panel
@@ -224,4 +237,6 @@ class CpuReader:
         narrow = max(first.to_attention_out.outputs, first.to_feed_forward_out.outputs)
         sizes = (max(self.width, inner), wide, narrow)
         rooms = [self._keep(torch.empty(CHUNK, size)) for size in sizes]
-        return _Workspace(*rooms, self._keep(torch.empty(self._cache.length)))
+        scores = torch.empty(self._cache.length)
+        row_bytes = torch.empty(CHUNK * (sizes[0] + 4), dtype=torch.uint8)
+        return _Workspace(*rooms, self._keep(scores), self._keep(row_bytes))

@@ -52,7 +52,7 @@ def open_reader(
         heads: matrices `[outputs, D]` that features are to be multiplied with.
         rows: sequences at most.
         length: positions of each at most.
-        precision: of weights, keys and values.
+        precision: of weights, keys and values; int8 rounds what it multiplies them with too.
 
     Raises:
         UserError: the precision needs a CPU and a working C compiler, and one of them is not there.
