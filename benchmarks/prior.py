@@ -30,7 +30,7 @@ from rich.table import Table
 import vqaudio
 from vqaudio.config import PriorConfig
 from vqaudio.evaluation.demo import SENTENCE
-from vqaudio.prior.layout import FIRST_END, PAD
+from vqaudio.prior.layout import PAD
 from vqaudio.prior.model import CodecSpec, Prior
 from vqaudio.prior.reader import PRECISIONS, Precision, open_reader
 
@@ -169,8 +169,8 @@ def bits_read(prior: Prior, codes: vqaudio.Codes, precision: Precision) -> float
         logits = reader.project(hidden[slot.step :: stage.layout.cycle].contiguous(), number)
         if slot.ends and slot.step == 0:
             logits[0, slot.size :] = -math.inf
-        index = torch.where(said < slot.offset, said - FIRST_END + slot.size, said - slot.offset)
-        log_p = logits.double().log_softmax(dim=-1).gather(1, index.clamp(min=0)[:, None])[:, 0]
+        columns = slot.columns(said).clamp(min=0)
+        log_p = logits.double().log_softmax(dim=-1).gather(1, columns[:, None])[:, 0]
         bits -= float(log_p[said != PAD].sum()) / math.log(2)
     return bits
 

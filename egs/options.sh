@@ -22,3 +22,6 @@ done
 whole_number stage
 whole_number stop_stage
 if wanted 1 && [ -z "$data" ]; then fail "--data: give the folder of the data set"; fi
+for layout in ${layouts:-}; do
+    case $layout in flat | delay | cascade) ;; *) fail "--layouts: $layout is none of flat, delay, cascade" ;; esac
+done

@@ -21,13 +21,13 @@ from priors import (
     ngram_bits,
     players,
     prior_tables,
+    read_word,
     word_table,
 )
 from rich.progress import Progress
 from torch import Tensor
 
 import vqaudio
-from vqaudio.audio import mono, read_audio
 from vqaudio.corpus.manifest import Sound, read_manifest
 from vqaudio.corpus.shards import TokenCorpus
 from vqaudio.errors import UserError
@@ -44,7 +44,7 @@ STEPS = 700  # of the recognizer
 
 def read_words(sounds: list[Sound]) -> list[Tensor]:
     """The samples `[T]` of each sound."""
-    return [mono(read_audio(sound.path, RATE)[0])[0] for sound in sounds]
+    return [read_word(sound.path, RATE) for sound in sounds]
 
 
 def one_of_each(sounds: list[Sound]) -> list[int]:

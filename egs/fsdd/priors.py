@@ -10,14 +10,13 @@ from torch import Tensor
 import vqaudio
 from vqaudio.audio import mono, read_audio
 from vqaudio.corpus.shards import TokenCorpus, TokenRow
-from vqaudio.evaluation.ngram import NGram
+from vqaudio.evaluation.ngram import ngram_bits_per_second
 from vqaudio.evaluation.recognizer import Recognition, Recognizer
 from vqaudio.evaluation.report import Player, Table
 from vqaudio.evaluation.words import fit, hearing
 from vqaudio.prior.layout import Layout
 from vqaudio.prior.model import Prior
 
-NGRAMS = (1, 5)
 TOLD = {"nothing": (), "label": ("label",), "label and speaker": ("label", "speaker")}
 
 
@@ -34,13 +33,18 @@ class Listener:
         return asdict(hearing(recognized, self.training, truth))
 
 
+def read_word(path: Path, sample_rate: int) -> Tensor:
+    """The samples `[T]` of a sound."""
+    return mono(read_audio(path, sample_rate)[0])[0]
+
+
 class Samples:
     """The sounds of a folder of `vqaudio sample`, and what was asked for."""
 
     def __init__(self, folder: Path, sample_rate: int) -> None:
         rows = list(TokenCorpus(folder / "tokens-00000.parquet"))
         self.paths = [folder / f"{row.id}.wav" for row in rows]
-        self.audio = [mono(read_audio(path, sample_rate)[0])[0] for path in self.paths]
+        self.audio = [read_word(path, sample_rate) for path in self.paths]
         self.fields = [row.fields for row in rows]
 
 
@@ -53,12 +57,7 @@ def ngram_bits(rows: Sequence[TokenRow], corpus: TokenCorpus) -> dict[str, float
     """Bits per second of n-gram models on the test split."""
     layout = Layout("flat", corpus.hops, corpus.codebook_sizes)
     train, test = ([row.codes for row in rows if row.fields["split"] == s] for s in ("train", "test"))
-    seconds = sum(codes.duration_seconds for codes in test)
-    found = {}
-    for order in NGRAMS:
-        model = NGram(order, layout, train)
-        found[f"{order}-gram"] = sum(model.bits(codes) for codes in test) / seconds
-    return found
+    return ngram_bits_per_second(layout, train, test)
 
 
 def judge_prior(

@@ -12,9 +12,6 @@ recipes=$here/../../recipes
 options="data out layouts stage stop_stage"
 data= out=runs/fsdd layouts=flat stage=1 stop_stage=6
 . "$here/../options.sh"
-for layout in $layouts; do
-    case $layout in flat | delay | cascade) ;; *) fail "--layouts: $layout is none of flat, delay, cascade" ;; esac
-done
 if wanted 6; then
     python -c "import pystoi" 2>/dev/null || fail "stage 6 needs the extra eval: pip install '.[eval]'"
 fi

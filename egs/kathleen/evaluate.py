@@ -22,7 +22,7 @@ from vqaudio.audio import write_audio
 from vqaudio.corpus.shards import TokenCorpus, TokenRow
 from vqaudio.errors import UserError
 from vqaudio.evaluation.generation import longest_copies
-from vqaudio.evaluation.ngram import NGram
+from vqaudio.evaluation.ngram import ngram_bits_per_second
 from vqaudio.evaluation.plots import save_spectrograms
 from vqaudio.evaluation.report import Picture, Player, Section, Table, write_page
 from vqaudio.evaluation.words import fit
@@ -30,7 +30,6 @@ from vqaudio.files import make_folder, write_text
 from vqaudio.prior.layout import Layout
 from vqaudio.prior.model import Prior
 
-NGRAMS = (1, 5)
 CHOICES = 10  # texts, of which one is right
 SAID = 12  # test sentences that are sampled
 HOW = {"temperature": 0.8, "guidance": 1.5, "top_p": 0.95}
@@ -49,12 +48,8 @@ def evaluate(run: Path) -> dict[str, Any]:
     if not names:
         raise UserError(f"{run}: no prior yet; run stage 3")
     layout = Layout("flat", corpus.hops, corpus.codebook_sizes)
-    seconds = sum(row.codes.duration_seconds for row in test)
-    grams = {f"{order}-gram": NGram(order, layout, train) for order in NGRAMS}
     results: dict[str, Any] = {
-        "n-grams": {
-            name: sum(model.bits(row.codes) for row in test) / seconds for name, model in grams.items()
-        },
+        "n-grams": ngram_bits_per_second(layout, train, [row.codes for row in test]),
         "copies": {"original": copies([row.codes for row in test], train)},
         "priors": {},
     }

@@ -12,9 +12,6 @@ recipes=$here/../../recipes
 options="data out layouts stage stop_stage"
 data= out=runs/kathleen layouts=delay stage=1 stop_stage=4
 . "$here/../options.sh"
-for layout in $layouts; do
-    case $layout in flat | delay | cascade) ;; *) fail "--layouts: $layout is none of flat, delay, cascade" ;; esac
-done
 
 if wanted 1; then
     echo "1 prepare" >&2

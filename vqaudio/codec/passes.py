@@ -98,6 +98,12 @@ def decode_parts(codec: "Codec", parts: Iterable[Codes]) -> Iterator[Tensor]:
     )
     levels = [torch.zeros(len(sizes), 0, dtype=torch.int64) for sizes in codec.codebook_sizes]
     first = num_samples = 0
+
+    def window(count: int) -> Tensor:
+        with one_thread():
+            audio = _decode_window(codec, levels, num_samples, first, count)
+        return audio[:, : num_samples - first * codec.hops[0]]
+
     for part in parts:
         if num_samples % codec.hops[0]:
             raise UserError(
@@ -109,15 +115,11 @@ def decode_parts(codec: "Codec", parts: Iterable[Codes]) -> Iterator[Tensor]:
         ready = num_samples // codec.hops[0] - ahead
         while ready - first >= lengths[0]:
             count = max(length for length in lengths if length <= ready - first)
-            with one_thread():
-                audio = _decode_window(codec, levels, num_samples, first, count)
-            yield audio
+            yield window(count)
             first += count
     while first < levels[0].shape[1]:
         count = rung(lengths, levels[0].shape[1] - first)
-        with one_thread():
-            audio = _decode_window(codec, levels, num_samples, first, count)
-        yield audio[:, : num_samples - first * codec.hops[0]]
+        yield window(count)
         first += count
 
 

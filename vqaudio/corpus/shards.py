@@ -206,7 +206,11 @@ class TokenCorpus(Sequence[TokenRow]):
     @property
     def labels(self) -> list[str]:
         """The different values of the field `label`, sorted; none if no row has one."""
-        return sorted({label for label in self.column("label") if label is not None})
+        return self.names("label")
+
+    def names(self, column: str) -> list[str]:
+        """The different values of a column, sorted; none if no row has one."""
+        return sorted({name for name in self.column(column) if name is not None})
 
     def column(self, name: str) -> list[Any]:
         """One column of all rows, without decoding the others; None where a row lacks it."""

@@ -2,12 +2,22 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from vqaudio.codes import Codes
 from vqaudio.prior.layout import START, Layout
 
+ORDERS = (1, 5)
 Key = tuple[int, ...]  # the slot's codebook, then tokens
+
+
+def ngram_bits_per_second(
+    layout: Layout, train: Sequence[Codes], test: Sequence[Codes]
+) -> dict[str, float]:
+    """Bits per second of test sounds by a unigram and a 5-gram model, by their names."""
+    seconds = sum(codes.duration_seconds for codes in test)
+    models = {f"{order}-gram": NGram(order, layout, train) for order in ORDERS}
+    return {name: sum(map(model.bits, test)) / seconds for name, model in models.items()}
 
 
 class NGram:

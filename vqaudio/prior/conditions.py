@@ -49,12 +49,6 @@ class Conditions:
             self.text.where(kept[2][:, None], torch.tensor(NO_TEXT, device=self.text.device)),
         )
 
-    @staticmethod
-    def none(rows: int) -> "Conditions":
-        """Nothing is said."""
-        nothing = torch.zeros(rows, dtype=torch.int64)
-        return Conditions(nothing, nothing, torch.zeros(rows, 0, dtype=torch.int64))
-
 
 def conditions_of(
     config: PriorConfig,

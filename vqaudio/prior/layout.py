@@ -74,6 +74,10 @@ class Slot:
     size: int
     ends: tuple[int, ...]
 
+    def columns(self, tokens: Tensor) -> Tensor:
+        """Where tokens stand among the logits of a slot: its codebook, then END."""
+        return torch.where(tokens < self.offset, tokens - FIRST_END + self.size, tokens - self.offset)
+
 
 class Layout:
     """The order of tokens and which of them may come where.

@@ -28,6 +28,10 @@ class Passage:
     tokens: Tensor
     around: Tensor | None
 
+    def part(self, rows: Tensor) -> "Passage":
+        """Some rows of a batch."""
+        return Passage(self.tokens[rows], None if self.around is None else self.around[rows])
+
     def to(self, device: torch.device) -> "Passage":
         """The same on a device."""
         return Passage(self.tokens.to(device), None if self.around is None else self.around.to(device))
@@ -139,13 +143,9 @@ class Stage(nn.Module):
                 logits[:, 0, slot.size :] = logits[:, 0, slot.size :].masked_fill(
                     starts_sound[:, None], -torch.inf
                 )
-            # END comes after the codebook in these columns, and before it in the vocabulary.
-            index = torch.where(
-                wanted < slot.offset, wanted - FIRST_END + slot.size, wanted - slot.offset
-            )
             said = wanted != PAD
             whole = logits.logsumexp(dim=-1)
-            scores = logits.gather(-1, index.masked_fill(~said, 0)[..., None])[..., 0]
+            scores = logits.gather(-1, slot.columns(wanted).masked_fill(~said, 0)[..., None])[..., 0]
             nats[*places, slot.column] = torch.where(said, whole - scores, 0.0)
             if smoothing:
                 possible = logits.isfinite()

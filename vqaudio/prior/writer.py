@@ -76,6 +76,10 @@ class Writer:
             for level, sizes in enumerate(self.layout.codebook_sizes)
             if level in self.layout.levels
         }
+        self.above_tokens = []
+        if stage.surroundings is not None:
+            rows = [[level[row] for level in above] for row in range(self.rows)]
+            self.above_tokens = [stage.surroundings.tokens(levels) for levels in rows]
         self.first, self.given = self._give(task.prompt)
         self.conditions = self._conditions()
         # Slots of one codebook share a head, but for END.
@@ -232,10 +236,10 @@ class Writer:
         device = self.stage.to_logits.weight.device
         around = None
         if self.stage.surroundings is not None:
-            passages = []
-            for row in range(self.rows):
-                above = self.stage.surroundings.tokens([level[row] for level in self.above])
-                passages.append(self.stage.passage(self.tokens[row], start, start + length, above))
+            passages = [
+                self.stage.passage(tokens, start, start + length, above)
+                for tokens, above in zip(self.tokens, self.above_tokens, strict=True)
+            ]
             around = batch_of(passages * (2 if self.guided else 1)).to(device).around
         return self.stage.told(length, self.conditions.to(device), around)
 

@@ -161,7 +161,7 @@ class PriorRun:
 
     def _names(self, column: str, wanted: bool) -> list[str]:
         """The names that the prior is to know: all of a column, if it is wanted."""
-        names = sorted({name for name in self.corpus.column(column) if name is not None})
+        names = self.corpus.names(column)
         if wanted and not names:
             raise UserError(f"{self.corpus.path}: no row has a {column}, which data.{column} asks for")
         return names if wanted else []

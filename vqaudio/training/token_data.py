@@ -39,13 +39,8 @@ class TokenBatch:
         """The batch in so many parts, or in single sounds where there are fewer."""
         rows = len(self.conditions.label)
         for part in torch.arange(rows).tensor_split(min(count, rows)):
-            yield TokenBatch(
-                [
-                    Passage(p.tokens[part], None if p.around is None else p.around[part])
-                    for p in self.passages
-                ],
-                self.conditions.part(part),
-            )
+            passages = [passage.part(part) for passage in self.passages]
+            yield TokenBatch(passages, self.conditions.part(part))
 
 
 class TokenBatches:
