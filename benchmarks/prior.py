@@ -34,7 +34,7 @@ from vqaudio.prior.layout import PAD
 from vqaudio.prior.model import CodecSpec, Prior
 from vqaudio.prior.reader import PRECISIONS, Precision, open_reader
 
-BYTES = {"float32": (4, 4), "bfloat16": (2, 2), "int8": (1, 2)}  # a weight; a key or value
+BYTES = {"float32": (4, 4), "bfloat16": (2, 2), "int8": (1, 1)}  # a weight; a key or value
 TOKENS_PER_SECOND = 125
 LARGE = 1 << 27  # numbers, half a gigabyte: more than any cache holds
 

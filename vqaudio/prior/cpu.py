@@ -1,4 +1,4 @@
-"""The reader for CPUs: `cpu.c`, compiled on first use for the machine that it runs on.
+"""The reader for CPUs: `native/step.c`, compiled on first use for the machine that it runs on.
 
 One call a step goes through all layers, so that nothing waits for Python; the bits that a row gives
 do not depend on the rows beside it.
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
     from vqaudio.prior.transformer import Transformer
 
 log = logging.getLogger("vqaudio")
-SOURCE = Path(__file__).with_name("cpu.c")
-FLAGS = ["-O3", "-march=native", "-shared", "-fPIC"]
+SOURCE = Path(__file__).with_name("native") / "step.c"
+FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC"]
 NUMBERS_A_WORD = {"float32": 1, "bfloat16": 2, "int8": 4}
-VECTORS = 4  # a panel, as in cpu.c
-LARGEST = 63  # of weights in int8, as cpu.c has it
-CHUNK = 64  # rows of one call, which bounds its memory
+# As in native/: vectors a panel, the largest weight in int8, rows of one call.
+VECTORS, LARGEST, CHUNK = 4, 63, 64
 
 _Pointer = ctypes.c_void_p
 _Int = ctypes.c_int32
@@ -37,7 +36,7 @@ _Int = ctypes.c_int32
 
 class _Linear(ctypes.Structure):
     _fields_ = [
-        *((name, _Pointer) for name in ("weight", "scale", "sums")),
+        ("weight", _Pointer),
         *((name, _Int) for name in ("inputs", "outputs")),
     ]
 
@@ -56,14 +55,14 @@ class _Block(ctypes.Structure):
 class _Model(ctypes.Structure):
     _fields_ = [
         *((name, _Pointer) for name in ("blocks", "norm", "cosine", "sine")),
-        *((name, _Int) for name in ("layers", "width", "heads", "inner", "kind")),
+        *((name, _Int) for name in ("layers", "width", "inner", "kind")),
     ]
 
 
 class _Cache(ctypes.Structure):
     _fields_ = [
         *((name, _Pointer) for name in ("keys", "values")),
-        *((name, _Int) for name in ("sequences", "length", "stride", "kind")),
+        *((name, _Int) for name in ("sequences", "blocks", "heads", "head_width", "kind")),
     ]
 
 
@@ -73,7 +72,7 @@ class _Workspace(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """`cpu.c`, compiled for this machine; kept in `$XDG_CACHE_HOME/vqaudio` from then on.
+    """`native/step.c`, compiled for this machine; kept in `$XDG_CACHE_HOME/vqaudio` from then on.
 
     Returns:
         None where there is no C compiler (`$CC`, or cc, gcc or clang), or it fails, which is logged.
@@ -85,7 +84,8 @@ def library() -> ctypes.CDLL | None:
     command = [compiler, *FLAGS]
     # What -march=native means here is in the macros that it defines.
     macros = subprocess.run([*command, "-dM", "-E", "-x", "c", os.devnull], capture_output=True)
-    key = hashlib.sha256(SOURCE.read_bytes() + macros.stdout).hexdigest()[:16]
+    sources = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]")))
+    key = hashlib.sha256(sources + macros.stdout).hexdigest()[:16]
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     try:
         return _load(home / "vqaudio" / f"prior-{key}.so", command)
@@ -110,6 +110,7 @@ def _load(path: Path, command: list[str]) -> ctypes.CDLL | None:
     found.apply.argtypes = [_Pointer, ctypes.c_int, _Pointer, ctypes.c_int, _Pointer, _Pointer]
     found.step.argtypes = [*[_Pointer] * 3, ctypes.c_int, _Pointer, _Pointer, _Workspace]
     found.apply.restype = found.step.restype = None
+    found.key_block.restype = found.value_block.restype = ctypes.c_long
     return found
 
 
@@ -121,7 +122,7 @@ class CpuReader:
         heads: matrices `[outputs, D]`, copied.
         rows: sequences at most.
         length: positions of each at most.
-        precision: of weights, and, below float32, keys and values are bfloat16.
+        precision: of weights, keys and values; int8 rounds what it multiplies them with too.
     """
 
     def __init__(
@@ -155,10 +156,10 @@ class CpuReader:
         self._model = _Model(
             ctypes.addressof(blocks),
             *tables,
-            *(len(blocks), self.width, transformer.heads, inner, self._kind),
+            *(len(blocks), self.width, inner, self._kind),
         )
         self._heads = [(self._linear(head), head.shape[0]) for head in heads]
-        self._cache = self._make_cache(transformer, rows, length, min(self._kind, 2))
+        self._cache = self._make_cache(transformer, rows, length)
         self._workspace = self._make_workspace(blocks, inner)
         self.filled = torch.zeros(rows, dtype=torch.int32)
 
@@ -185,9 +186,12 @@ class CpuReader:
         linear, outputs = self._heads[head]
         hidden = hidden.contiguous()
         y = torch.empty(len(hidden), linear.outputs)
-        address = ctypes.byref(linear)
-        addresses = hidden.data_ptr(), len(hidden), y.data_ptr(), self._workspace.bytes
-        self.library.apply(address, self._kind, *addresses)
+        for first in range(0, len(hidden), CHUNK):
+            part = slice(first, first + CHUNK)
+            self.library.apply(
+                *(ctypes.byref(linear), self._kind, hidden[part].data_ptr(), len(hidden[part])),
+                *(y[part].data_ptr(), self._workspace.bytes),
+            )
         return y[:, :outputs]
 
     def forget(self) -> None:
@@ -202,7 +206,7 @@ class CpuReader:
         return tensor.data_ptr()
 
     def _linear(self, matrix: "nn.Linear | Tensor") -> _Linear:
-        """Pack a matrix `[outputs, inputs]` as cpu.c reads it."""
+        """Pack a matrix `[outputs, inputs]` as native/product.h has it."""
         weight = (matrix.weight if isinstance(matrix, nn.Linear) else matrix).detach().float()
         weight = F.pad(weight, (0, 0, 0, -len(weight) % self._panel))
         outputs, inputs = weight.shape
@@ -212,24 +216,28 @@ class CpuReader:
         lanes = self._panel // VECTORS
         parted = packed.view(-1, VECTORS // self._kind, self._kind, lanes, inputs)
         packed = parted.permute(0, 4, 1, 3, 2).contiguous()
-        return _Linear(self._keep(packed), None, None, inputs, outputs)
+        return _Linear(self._keep(packed), inputs, outputs)
 
     def _rounded(self, weight: Tensor) -> _Linear:
-        """A matrix `[whole panels, inputs]` in int8: four inputs a word."""
+        """A matrix `[whole panels, inputs]` in int8: four inputs a word, then scales and sums."""
         outputs, inputs = weight.shape
         scale = weight.abs().amax(1).clamp(min=1e-30) / LARGEST
-        rounded = F.pad((weight / scale[:, None]).round().to(torch.int8), (0, -inputs % 4))
+        rounded = (weight / scale[:, None]).round_().to(torch.int8)
         sums = rounded.sum(dim=1, dtype=torch.int32)
-        packed = rounded.view(-1, self._panel, rounded.shape[1] // 4, 4).transpose(1, 2).contiguous()
-        addresses = (self._keep(tensor) for tensor in (packed, scale, sums))
-        return _Linear(*addresses, inputs, outputs)
+        packed = F.pad(rounded, (0, -inputs % 8)).view(torch.int32)
+        panels = packed.view(-1, self._panel, packed.shape[1]).transpose(1, 2).flatten(1)
+        notes = (note.view(torch.int32).view(-1, self._panel) for note in (scale, sums))
+        return _Linear(self._keep(torch.cat([panels, *notes], dim=1)), inputs, outputs)
 
-    def _make_cache(self, transformer: "Transformer", rows: int, length: int, kind: int) -> _Cache:
-        stride = -(-transformer.head_width // self._panel) * self._panel
-        length = -(-length // self._panel) * self._panel
-        words = len(transformer.blocks) * rows * transformer.heads * length * stride // kind
-        keys, values = (self._keep(torch.zeros(words, dtype=torch.int32)) for _ in range(2))
-        return _Cache(keys, values, rows, length, stride, kind)
+    def _make_cache(self, transformer: "Transformer", rows: int, length: int) -> _Cache:
+        blocks = -(-length // self._panel)
+        shape = blocks, transformer.heads, transformer.head_width, self._kind
+        made = _Cache(None, None, rows, *shape)
+        count = len(transformer.blocks) * rows * blocks * transformer.heads
+        for name, size in (("keys", self.library.key_block), ("values", self.library.value_block)):
+            words = torch.empty(count * size(ctypes.byref(made)), dtype=torch.int32)
+            setattr(made, name, self._keep(words))
+        return made
 
     def _make_workspace(self, blocks: "ctypes.Array[_Block]", inner: int) -> _Workspace:
         first = blocks[0]
@@ -237,6 +245,7 @@ class CpuReader:
         narrow = max(first.to_attention_out.outputs, first.to_feed_forward_out.outputs)
         sizes = (max(self.width, inner), wide, narrow)
         rooms = [self._keep(torch.empty(CHUNK, size)) for size in sizes]
-        scores = torch.empty(self._cache.length)
-        row_bytes = torch.empty(CHUNK * (sizes[0] + 4), dtype=torch.uint8)
+        scores = torch.empty(self._cache.heads, self._cache.blocks * self._panel)
+        # The query of a head takes up to 7 bytes beside its own.
+        row_bytes = torch.empty(CHUNK * (sizes[0] + 8 * self._cache.heads), dtype=torch.uint8)
         return _Workspace(*rooms, self._keep(scores), self._keep(row_bytes))
