@@ -6,10 +6,8 @@ VARIANTS is variants.txt, RUN the folder that run.sh fills. Writes RUN/evaluatio
 results.md (the table) and rate-distortion.png.
 """
 
-import argparse
 import json
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,10 @@ from torch import Tensor
 
 import vqaudio
 from vqaudio.audio import mono, read_audio
+from vqaudio.cli.terminal import run_script
 from vqaudio.codec.model import Codec
 from vqaudio.codec.passes import decode_levels, encode_sounds
 from vqaudio.corpus.manifest import Sound, read_manifest
-from vqaudio.errors import UserError
 from vqaudio.evaluation.metrics import (
     average,
     codebook_use,
@@ -177,13 +175,16 @@ def curves(results: dict[str, Any], what: str) -> dict[tuple[str, str], list[tup
     return found
 
 
-def evaluate(variants: list[str], run: Path) -> Table:
+def main(variants: Path, run: Path) -> None:
     """Measure what has not been measured yet, time all, draw and write."""
+    torch.set_num_threads(1)
+    lines = variants.read_text(encoding="utf-8").splitlines()
+    names = [line.split()[0] for line in lines if line and not line.startswith("#")]
     out = make_folder(run / "evaluation")
     test = TestSet(read_manifest(run / "manifest.jsonl"), out)
     results: dict[str, Any] = {}
     codecs: dict[str, Codec] = {}
-    for name in variants:
+    for name in names:
         codec = vqaudio.load(run / "codecs" / name)
         assert isinstance(codec, Codec)
         codecs[name] = codec
@@ -196,21 +197,10 @@ def evaluate(variants: list[str], run: Path) -> Table:
     write_text(out / "results.json", json.dumps({"measured": results, "ms a step": times}, indent=1))
     panels = {name: curves(results, name) for name in ("digits", "sentences")}
     save_rate_distortion(out / "rate-distortion.png", panels, "mel distance")
-    table = make_table(results, times)
-    write_text(out / "results.md", table.markdown() + "\n")
-    return table
+    table = make_table(results, times).markdown()
+    write_text(out / "results.md", table + "\n")
+    print(table)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("variants", type=Path)
-    parser.add_argument("run", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    lines = arguments.variants.read_text(encoding="utf-8").splitlines()
-    names = [line.split()[0] for line in lines if line and not line.startswith("#")]
-    try:
-        print(evaluate(names, arguments.run).markdown())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -6,19 +6,17 @@ DIGITS is the manifest that egs/fsdd/prepare.py makes. SENTENCES is a folder of 
 speaker, of which the first 21 minutes are taken, by name: one to test with, the others to train on.
 """
 
-import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+from vqaudio.cli.terminal import run_script
 from vqaudio.corpus.manifest import Sound, find_sounds, read_manifest, write_manifest
-from vqaudio.errors import UserError
 from vqaudio.training.data import duration_seconds
 
 TEST_SECONDS, SECONDS = 60.0, 21 * 60.0
 
 
-def sentences(folder: Path) -> list[Sound]:
+def sentences_of(folder: Path) -> list[Sound]:
     """The first sounds of a folder, with the split of each."""
     taken: list[Sound] = []
     seconds = 0.0
@@ -33,15 +31,12 @@ def sentences(folder: Path) -> list[Sound]:
     return taken
 
 
+def main(digits: Path, sentences: Path, manifest: Path) -> None:
+    """Write the manifest of both, and say how many sounds it has."""
+    found = read_manifest(digits) + sentences_of(sentences)
+    write_manifest(manifest, found)
+    print(len(found), "sounds in", manifest)
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for argument in ("digits", "sentences", "manifest"):
-        parser.add_argument(argument, type=Path)
-    arguments = parser.parse_args()
-    try:
-        found = read_manifest(arguments.digits) + sentences(arguments.sentences)
-        write_manifest(arguments.manifest, found)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(len(found), "sounds in", arguments.manifest)
+    run_script(main)

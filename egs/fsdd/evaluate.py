@@ -6,7 +6,6 @@ RUN is the folder that run.sh fills. Writes RUN/evaluation: results.json, result
 pictures, and index.html to listen to.
 """
 
-import argparse
 import json
 import sys
 from dataclasses import asdict
@@ -28,9 +27,9 @@ from rich.progress import Progress
 from torch import Tensor
 
 import vqaudio
+from vqaudio.cli.terminal import run_script
 from vqaudio.corpus.manifest import Sound, read_manifest
 from vqaudio.corpus.shards import TokenCorpus
-from vqaudio.errors import UserError
 from vqaudio.evaluation.metrics import codebook_use, entropy_bits_per_second
 from vqaudio.evaluation.plots import save_codebook_use, save_spectrograms
 from vqaudio.evaluation.recognizer import recognizer_of
@@ -66,7 +65,7 @@ def listener(out: Path, words: list[Tensor], truth: list[str], what: str) -> Lis
     return Listener(recognizer, recognizer.recognize(words, RATE))
 
 
-def evaluate(run: Path) -> dict[str, Any]:
+def main(run: Path) -> None:
     """Measure everything, draw the pictures and write the page."""
     out = make_folder(run / "evaluation")
     codec = vqaudio.load(run / "codec")
@@ -128,7 +127,7 @@ def evaluate(run: Path) -> dict[str, Any]:
         )
         page.append(Section(f"New digits, {name}", [picture, *players(run, name, each=2)]))
     write_page(out / "index.html", "vqaudio on the Free Spoken Digit Dataset", page)
-    return results
+    print((out / "results.md").read_text(encoding="utf-8"))
 
 
 def sample_grid(run: Path, layout: str) -> list[tuple[str, Tensor]]:
@@ -170,12 +169,4 @@ def codec_tables(results: dict[str, Any]) -> list[Table]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("run", type=Path)
-    try:
-        folder = parser.parse_args().run
-        evaluate(folder)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print((folder / "evaluation" / "results.md").read_text(encoding="utf-8"))
+    run_script(main)

@@ -6,14 +6,13 @@ DATA holds the recordings `{digit}_{speaker}_{index}.wav`, or a folder `recordin
 split is the data set's own: index 0-4 of each speaker and digit. Index 5 and 6 are for validation.
 """
 
-import argparse
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 
 import soundfile
 
+from vqaudio.cli.terminal import run_script
 from vqaudio.corpus.manifest import Sound, write_manifest
 from vqaudio.errors import UserError
 
@@ -27,8 +26,8 @@ def split_of(index: int) -> str:
     return "validation" if index < 7 else "train"
 
 
-def prepare(data: Path, manifest: Path) -> list[Sound]:
-    """Write the manifest of the recordings under `data`, and return what it says."""
+def main(data: Path, manifest: Path) -> None:
+    """Write the manifest of the recordings under `data`, and say how many there are."""
     folder = data / "recordings" if (data / "recordings").is_dir() else data
     sounds = []
     for path in sorted(folder.glob("*.wav")):
@@ -44,18 +43,9 @@ def prepare(data: Path, manifest: Path) -> list[Sound]:
             f"{folder}: no recordings named like 7_jackson_32.wav; give the data set's folder"
         )
     write_manifest(manifest, sounds)
-    return sounds
+    counts = Counter(sound.fields["split"] for sound in sounds)
+    print(", ".join(f"{count} {split}" for split, count in counts.items()), "in", manifest)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("manifest", type=Path)
-    arguments = parser.parse_args()
-    try:
-        found = prepare(arguments.data, arguments.manifest)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    counts = Counter(sound.fields["split"] for sound in found)
-    print(", ".join(f"{count} {split}" for split, count in counts.items()), "in", arguments.manifest)
+    run_script(main)

@@ -6,7 +6,6 @@ RUN is the folder that run.sh fills. Writes RUN/evaluation: results.json, result
 pictures, sounds, and index.html to listen to.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -19,6 +18,7 @@ from torch import Tensor
 
 import vqaudio
 from vqaudio.audio import write_audio
+from vqaudio.cli.terminal import run_script
 from vqaudio.corpus.shards import TokenCorpus, TokenRow
 from vqaudio.errors import UserError
 from vqaudio.evaluation.generation import longest_copies
@@ -35,7 +35,7 @@ SAID = 12  # test sentences that are sampled
 HOW = {"temperature": 0.8, "guidance": 1.5, "top_p": 0.95}
 
 
-def evaluate(run: Path) -> dict[str, Any]:
+def main(run: Path) -> None:
     """Measure everything, and write the page."""
     out = make_folder(run / "evaluation")
     corpus = TokenCorpus(run / "tokens")
@@ -72,7 +72,7 @@ def evaluate(run: Path) -> dict[str, Any]:
     write_page(
         out / "index.html", "vqaudio reads", [Section("Results on the test split", tables), *page]
     )
-    return results
+    print((out / "results.md").read_text(encoding="utf-8"))
 
 
 def judge(prior: Prior, test: Sequence[TokenRow], name: str) -> dict[str, Any]:
@@ -136,12 +136,4 @@ def make_tables(results: Mapping[str, Any]) -> list[Table]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("run", type=Path)
-    try:
-        folder = parser.parse_args().run
-        evaluate(folder)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print((folder / "evaluation" / "results.md").read_text(encoding="utf-8"))
+    run_script(main)

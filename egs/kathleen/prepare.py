@@ -6,13 +6,12 @@ DATA holds `metadata.csv`, lines of `id|text`, and `audio/{id}.flac` or `audio/{
 sentences one is for the test split and one for validation.
 """
 
-import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 
 import soundfile
 
+from vqaudio.cli.terminal import run_script
 from vqaudio.corpus.manifest import Sound, write_manifest
 from vqaudio.errors import UserError
 
@@ -20,8 +19,8 @@ EVERY = 20
 HELD_OUT = {0: "test", 10: "validation"}
 
 
-def prepare(data: Path, manifest: Path) -> list[Sound]:
-    """Write the manifest of the sentences under `data`, and return what it says."""
+def main(data: Path, manifest: Path) -> None:
+    """Write the manifest of the sentences under `data`, and say how many there are."""
     listing = data / "metadata.csv"
     if not listing.is_file():
         raise UserError(f"{listing}: missing; give the data set's folder")
@@ -35,18 +34,9 @@ def prepare(data: Path, manifest: Path) -> list[Sound]:
         duration = soundfile.info(path).duration
         sounds.append(Sound(name, path, duration_seconds=duration, fields=fields))
     write_manifest(manifest, sounds)
-    return sounds
+    counts = Counter(sound.fields["split"] for sound in sounds)
+    print(", ".join(f"{count} {split}" for split, count in counts.items()), "in", manifest)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("manifest", type=Path)
-    arguments = parser.parse_args()
-    try:
-        found = prepare(arguments.data, arguments.manifest)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    counts = Counter(sound.fields["split"] for sound in found)
-    print(", ".join(f"{count} {split}" for split, count in counts.items()), "in", arguments.manifest)
+    run_script(main)

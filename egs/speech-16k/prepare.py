@@ -5,12 +5,11 @@ python egs/speech-16k/prepare.py DATA OUT.jsonl
 DATA/kathleen, kerstin and wakewords are trained on; a few of DATA/dev only validate.
 """
 
-import os
-import sys
 from pathlib import Path
 
 import soundfile
 
+from vqaudio.cli.terminal import run_script
 from vqaudio.corpus.manifest import Sound, write_manifest
 
 TRAINING = ("kathleen", "kerstin", "wakewords")
@@ -19,6 +18,7 @@ VALIDATION_STEP = {"seen": 20, "unseen": 5}  # every so many of dev/
 
 def main(data: Path, out: Path) -> None:
     """Write the manifest."""
+    data = data.expanduser()
     sounds = [
         _sound(path, corpus, "train")
         for corpus in TRAINING
@@ -40,6 +40,4 @@ def _sound(path: Path, corpus: str, split: str) -> Sound:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    main(Path(os.path.expanduser(sys.argv[1])), Path(sys.argv[2]))
+    run_script(main)

@@ -5,9 +5,9 @@ python egs/speech-16k/ship.py RUN_FOLDER NAME
 NAME is the folder under vqaudio/pretrained and that of the card, cards/NAME.md.
 """
 
-import sys
 from pathlib import Path
 
+from vqaudio.cli.terminal import run_script
 from vqaudio.model_folder import SHIPPED, load, save_model
 
 
@@ -20,6 +20,4 @@ def main(run: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]), sys.argv[2])
+    run_script(main)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import typer
 
 from vqaudio.cli import demo, info, reconstruct, sample, synthesize, tokenize, train
-from vqaudio.cli.terminal import complain, note, show_notices
+from vqaudio.cli.terminal import note, one_line_errors, show_notices
 from vqaudio.errors import UserError
 
 INTERRUPTED = 130
@@ -46,18 +46,13 @@ def main(args: list[str] | None = None) -> None:
     words = sys.argv[1:] if args is None else args
     show_notices()
     try:
-        _refuse_empty(words)
-        app(words)
+        with one_line_errors():
+            _refuse_empty(words)
+            app(words)
     except SystemExit as left:
         if left.code == INTERRUPTED:
             note("interrupted" + GOING_ON.get("".join(words[:1]), ""))
         raise
-    except UserError as error:
-        complain(str(error))
-        sys.exit(2)
-    except OSError as error:  # a full disk, a folder without permission: nothing of ours is wrong
-        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-        sys.exit(2)
 
 
 def _refuse_empty(words: Sequence[str]) -> None:

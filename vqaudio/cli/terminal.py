@@ -1,7 +1,9 @@
 """What the verbs share at the terminal: consoles, notices, progress bars."""
 
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import typer
 from rich.console import Console
@@ -15,6 +17,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from vqaudio.errors import UserError
 
 out = Console()  # results
 err = Console(stderr=True)  # progress, notices and errors: a pipe behind the results stays clean
@@ -54,6 +58,26 @@ def note(line: str) -> None:
 def complain(message: str) -> None:
     """Print one line of error."""
     note(f"error: {' '.join(message.splitlines())}")
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn what the user can mend into one line, and exit status 2."""
+    try:
+        yield
+    except UserError as error:
+        complain(str(error))
+        sys.exit(2)
+    except OSError as error:  # a full disk, a folder without permission: nothing of ours is wrong
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        sys.exit(2)
+
+
+def run_script(main: Callable[..., None]) -> None:
+    """Run a script with its arguments from the command line, one a parameter of `main`."""
+    show_notices()
+    with one_line_errors():
+        typer.run(main)
 
 
 def leave_if_failed(failures: Sequence[str], done: int) -> None:
