@@ -80,10 +80,13 @@ def test_rows_may_start_and_stop_apart_and_begin_again(make: Make) -> None:
     assert torch.allclose(opened.read(x, torch.arange(ROWS)), whole, atol=1e-4)
 
 
+@pytest.mark.parametrize(("width", "heads"), [(12, 2), (72, 3), (96, 4), (128, 2), (104, 2)])
 @pytest.mark.parametrize(("precision", "bound"), [("bfloat16", 0.02), ("int8", 0.05)])
-def test_less_precision_costs_little(precision: Precision, bound: float) -> None:
-    model, head = transformer(96, 4), torch.randn(37, 96)
-    x = torch.randn(ROWS, LENGTH, 96)
+def test_less_precision_costs_little(
+    precision: Precision, bound: float, width: int, heads: int
+) -> None:
+    model, head = transformer(width, heads), torch.randn(37, width)
+    x = torch.randn(ROWS, LENGTH, width)
     whole = model(x)
     opened = CpuReader(model, [head], ROWS, LENGTH, precision)
     found = torch.cat([opened.read(step, torch.arange(ROWS)) for step in x.split(1, dim=1)], dim=1)

@@ -95,6 +95,7 @@ def library() -> ctypes.CDLL | None:
 
 def _load(path: Path, command: list[str]) -> ctypes.CDLL | None:
     if not path.exists():
+        log.info("compiling the step of a transformer for this machine, once: %s", path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".so", delete=False) as part:
             made = subprocess.run(
