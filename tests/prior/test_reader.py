@@ -82,9 +82,7 @@ def test_rows_may_start_and_stop_apart_and_begin_again(make: Make) -> None:
 
 @pytest.mark.parametrize(("width", "heads"), [(12, 2), (72, 3), (96, 4), (128, 2), (104, 2)])
 @pytest.mark.parametrize(("precision", "bound"), [("bfloat16", 0.02), ("int8", 0.05)])
-def test_less_precision_costs_little(
-    precision: Precision, bound: float, width: int, heads: int
-) -> None:
+def test_less_precision_costs_little(precision: Precision, bound: float, width: int, heads: int) -> None:
     model, head = transformer(width, heads), torch.randn(37, width)
     x = torch.randn(ROWS, LENGTH, width)
     whole = model(x)

@@ -32,8 +32,8 @@ static void remember_bytes(const Cache *cache, uint32_t *keys, uint32_t *values,
     const float k = magnitude(key, width) / MOST, v = magnitude(value, width) / 127;
     int8_t *to = (int8_t *)(keys + place);
     int sum = 0;
-    for (int i = 0; i < width; i++) {
-        const int number = rounded(key[i] / k);
+    for (int i = 0; i < in_bytes(width); i++) { /* the room may hold anything before */
+        const int number = i < width ? rounded(key[i] / k) : 0;
         to[(long)i / 4 * PANEL * 4 + i % 4] = number;
         sum += number;
     }
