@@ -169,7 +169,7 @@ def bits_read(prior: Prior, codes: vqaudio.Codes, precision: Precision) -> float
         logits = reader.project(hidden[slot.step :: stage.layout.cycle].contiguous(), number)
         if slot.ends and slot.step == 0:
             logits[0, slot.size :] = -math.inf
-        columns = slot.columns(said).clamp(min=0)
+        columns = slot.outputs_of(said).clamp(min=0)
         log_p = logits.double().log_softmax(dim=-1).gather(1, columns[:, None])[:, 0]
         bits -= float(log_p[said != PAD].sum()) / math.log(2)
     return bits

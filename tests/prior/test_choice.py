@@ -41,6 +41,12 @@ def test_limits_keep_the_likeliest(choice: Choice, expected: list[int]) -> None:
     assert shares(choice) == pytest.approx(expected, abs=1)
 
 
+def test_a_temperature_near_nothing_takes_the_likeliest() -> None:
+    assert shares(Choice(temperature=1e-320)) == [0, 0, 1000, 0]
+    with pytest.raises(UserError, match="logits: beyond"):
+        Choice()(LOGITS * math.inf, CHANCE)
+
+
 def test_chance_at_its_bounds_never_leads_to_what_may_not_come() -> None:
     logits = torch.tensor([[-math.inf, 0.0, 0.0, -math.inf]]).expand(2, 4)
     chance = torch.tensor([[0.0, 0.0], [1 - 2**-53, 0.0]], dtype=torch.float64)

@@ -259,5 +259,7 @@ def test_texts_are_learned_where_they_are_asked_for(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="goes with prior.text_bytes"):
         make_recipe(2, data__text=True)
     short = make_recipe(2, data__text=True, prior__text_bytes=3)
-    with pytest.raises(UserError, match="7 bytes, but this prior reads 3"):
+    with pytest.raises(
+        UserError, match=r"prior.text_bytes: 3 is too few for the text of .*; it takes 7"
+    ):
         fit_prior(short, tmp_path / "tokens", tmp_path / "short")

@@ -10,8 +10,10 @@ from tests.training.chains import SPEC, write_corpus
 from vqaudio.codes import Codes
 from vqaudio.config import PriorConfig
 from vqaudio.corpus.shards import TokenCorpus, TokenRow, write_shard
+from vqaudio.prior.conditions import Conditions
 from vqaudio.prior.layout import PAD, START
 from vqaudio.prior.model import Prior
+from vqaudio.prior.stage import Passage
 from vqaudio.prior.surroundings import NOTHING, REACH
 from vqaudio.training.token_data import TokenBatch, TokenBatches
 
@@ -139,6 +141,14 @@ def test_texts_take_their_room_and_follow_their_sounds(tmp_path: Path) -> None:
         assert int(said.speaker) == (1 if text else 0)
         starts[text] = tokens[:4].tolist()
     assert set(starts) == set(texts)
+    # The longest text and the longest passage together are longer than the context.
+    [(nats, _)] = prior(batch.passages, batch.conditions)
+    for i, tokens in enumerate(sequences_of(batch)):
+        length = int(batch.conditions.text_lengths[i])
+        said = batch.conditions.part(slice(i, i + 1))
+        said = Conditions(said.label, said.speaker, said.text[:, :length])
+        [(alone, _)] = prior([Passage(tokens[None, : 41 - length, None], None)], said)
+        assert torch.allclose(nats[i, : 40 - length], alone[0], atol=1e-5)
     for text, index in zip(texts, range(4), strict=True):
         whole = [START, *prior.layout.encode(corpus[index].codes)[:, 0].tolist()]
         assert any(whole[s : s + 4] == starts[text] for s in range(0, len(whole), 3))

@@ -16,13 +16,14 @@ class Choice:
     """How one token is chosen among those that may come.
 
     Args:
-        temperature: below 1 is more likely, above 1 more varied; 0 always takes the likeliest.
+        temperature: below 1 is more likely, above 1 more varied; 0 always takes the likeliest,
+            whatever the others say.
         top_k: draw from this many likeliest tokens; 0 from all.
         top_p: draw from the fewest likeliest tokens that have this probability together
             (Holtzman et al. 2019, arXiv 1904.09751).
         min_p: draw from tokens at least this share as likely as the likeliest (Nguyen et al. 2024,
             arXiv 2407.01082).
-        repetition_window: a code that fills more than a tenth of this many last frames of its
+        repetition_window: a code that fills more than a tenth of the last so many frames of its
             codebook is drawn anew, from all tokens (Chen et al. 2024, arXiv 2406.05370, section
             3.2); 0 never looks back.
 
@@ -58,10 +59,16 @@ class Choice:
 
         Returns:
             int64 `[B]` in [0, K).
+
+        Raises:
+            UserError: the logits are not finite, but for tokens that may not come.
         """
+        highest = logits.max(dim=-1, keepdim=True).values
+        if not bool(highest.isfinite().all()):
+            raise UserError("logits: beyond what floats hold; bring guidance nearer to 1")
         if self.temperature == 0:
             return logits.argmax(dim=-1)
-        probabilities = (logits.double() / self.temperature).softmax(dim=-1)
+        probabilities = ((logits - highest).double() / self.temperature).softmax(dim=-1)
         limited = self.top_k > 0 or self.top_p < 1 or self.min_p > 0
         chosen = (self._draw_limited if limited else _draw)(probabilities, chance[:, 0])
         if self.repetition_window and recent is not None:

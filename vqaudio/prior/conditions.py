@@ -1,5 +1,6 @@
 """What a sound is said to be: its label, who says it, the words; any of them may be missing."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,13 +85,16 @@ def _bytes(config: PriorConfig, text: str | None) -> Tensor:
         return torch.zeros(0, dtype=torch.int64)
     if not config.text_bytes:
         raise UserError("text: this prior was trained without text; leave it out")
-    read = list(text.encode("utf-8"))
+    try:
+        read = list(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise UserError(f"text {text!r}: not UTF-8; write it in UTF-8") from None
     if not read:
         raise UserError("text: is empty; leave it out, or say something")
     if len(read) > config.text_bytes:
         raise UserError(
-            f"text {text[:20]!r}...: {len(read)} bytes, but this prior reads {config.text_bytes}; "
-            "say it in parts"
+            f"text {textwrap.shorten(text, 24)!r}: {len(read)} bytes, but this prior reads "
+            f"{config.text_bytes} (prior.text_bytes); say it in parts"
         )
     return torch.tensor(read)
 

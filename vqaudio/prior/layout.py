@@ -74,7 +74,7 @@ class Slot:
     size: int
     ends: tuple[int, ...]
 
-    def columns(self, tokens: Tensor) -> Tensor:
+    def outputs_of(self, tokens: Tensor) -> Tensor:
         """Where tokens stand among the logits of a slot: its codebook, then END."""
         return torch.where(tokens < self.offset, tokens - FIRST_END + self.size, tokens - self.offset)
 
@@ -136,10 +136,11 @@ class Layout:
         """Steps up to the last token, END included if the layout says it."""
         return max(self.length(finest), self._end(finest)[0] + 1 if self.num_ends else 0)
 
-    def longest(self, steps: int) -> int:
-        """The finest frames of the longest sound of at most so many steps, END included."""
+    def longest(self, steps: int, end: bool = True) -> int:
+        """The finest frames of the longest sound of at most so many steps, END included or not."""
         bound = (steps // self.cycle + 1) * self.finest_a_cycle
-        return bisect_right(range(1, bound + 1), steps, key=self.length_with_end)
+        length = self.length_with_end if end else self.length
+        return bisect_right(range(1, bound + 1), steps, key=length)
 
     def nominal_bits(self, finest: int) -> float:
         """Bits of a sound if every code of a codebook were equally likely; END not counted."""
@@ -183,7 +184,7 @@ class Layout:
         Raises:
             UserError: the codes belong to another kind of codec.
         """
-        self._must_fit(codes)
+        self.must_fit(codes)
         finest = self.finest_frames(codes.num_samples)
         end = end and self.num_ends > 0
         length = self.length_with_end(finest) if end else self.length(finest)
@@ -319,7 +320,12 @@ class Layout:
         """A view of the places of a slot, from its first frame on."""
         return grid[slot.lag * self.cycle + slot.step :: self.cycle, slot.column]
 
-    def _must_fit(self, codes: Codes) -> None:
+    def must_fit(self, codes: Codes) -> None:
+        """Refuse codes of other levels.
+
+        Raises:
+            UserError: hops, quantizers or codebook sizes are others.
+        """
         shapes = [len(level) for level in codes.levels]
         wanted = [len(sizes) for sizes in self.codebook_sizes]
         if tuple(codes.hops) != self.hops or shapes != wanted:

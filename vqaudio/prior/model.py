@@ -103,8 +103,8 @@ class Prior(nn.Module):
 
     @property
     def longest_seconds(self) -> float:
-        """Of a sound that it can write, without a text."""
-        frames = self.layout.longest(self.config.context)
+        """Of a sound that it can be asked for, without a text."""
+        frames = self.layout.longest(self.config.context, end=False)
         return frames * self.codec.hops[-1] / self.sample_rate
 
     @property
@@ -254,8 +254,10 @@ class Prior(nn.Module):
         """Refuse codes of another codec.
 
         Raises:
-            UserError: they are at another rate, or made by another codec.
+            UserError: they are at another rate, of another shape, or made by another codec.
         """
+        if not isinstance(codes, Codes):
+            raise UserError(f"{codes!r}: not Codes; give what Codec.encode makes of a sound")
         if codes.sample_rate != self.sample_rate:
             raise UserError(
                 f"codes: at {codes.sample_rate} Hz, but this prior reads {self.sample_rate} Hz"
@@ -265,6 +267,7 @@ class Prior(nn.Module):
                 f"codes: made by codec {codes.codec[:12]}, but this prior reads those of "
                 f"{self.codec.fingerprint[:12]}; tokenize with that one"
             )
+        self.layout.must_fit(codes)
 
 
 def _stages(config: PriorConfig, codec: CodecSpec) -> list[Stage]:

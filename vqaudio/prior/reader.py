@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from vqaudio.errors import UserError
-from vqaudio.prior.cpu import CpuReader, library
+from vqaudio.prior.cpu import CpuReader
+from vqaudio.prior.native import library
 from vqaudio.prior.transformer import Transformer
 
 Precision = Literal["float32", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 
 # Torch's matrix products may round otherwise with another number of rows, and then a sound would
-# depend on how many others were asked for: so they always have this many, or a multiple of it.
+# depend on how many others were asked for: so single steps always have this many, or a multiple.
 ROWS = 8
 
 

@@ -147,9 +147,9 @@ class _Plan:
             self.num_samples = max(1, math.ceil(round(request.seconds * rate, 6)))
             self.finest = layout.finest_frames(self.num_samples)
             if layout.length(self.finest) > room:
+                most = layout.longest(room, end=False) * hop / rate
                 raise UserError(
-                    f"seconds {request.seconds:g}: beyond the context of this prior; at most "
-                    f"{limit * hop / rate:g}"
+                    f"seconds {request.seconds:g}: beyond the context of this prior; at most {most:g}"
                 )
             limit = self.finest
         choice = Choice(
@@ -194,10 +194,12 @@ class _Plan:
         seconds = frames * hops[0] / self.prior.sample_rate
         if frames == 0:
             least = hops[0] / self.prior.sample_rate
-            raise UserError(f"prompt: too short; one coarse frame takes {least:g} seconds")
+            raise UserError(f"prompt: too short; give at least a coarse frame, {least:g} seconds")
         if frames * hops[0] // hops[-1] >= limit:
             most = limit * hops[-1] / self.prior.sample_rate
-            raise UserError(f"prompt: {seconds:g} seconds, which leaves none of {most:g} to go on for")
+            raise UserError(
+                f"prompt: {seconds:g} seconds, which leaves none of {most:g} to go on for; cut it"
+            )
         levels = [
             level[:, : frames * hops[0] // hop] for level, hop in zip(prompt.levels, hops, strict=True)
         ]

@@ -121,7 +121,7 @@ class Stage(nn.Module):
         Args:
             passages: a batch; PAD fills up shorter ones at their ends.
             conditions: of each.
-            smoothing: share of what is learned from that all tokens that may come have in common.
+            smoothing: share of the loss that is spread evenly over all tokens that may come.
 
         Returns:
             Two float32 `[B, N, columns]`, in nats, 0 where there is no token: the negative
@@ -145,7 +145,7 @@ class Stage(nn.Module):
                 )
             said = wanted != PAD
             whole = logits.logsumexp(dim=-1)
-            scores = logits.gather(-1, slot.columns(wanted).masked_fill(~said, 0)[..., None])[..., 0]
+            scores = logits.gather(-1, slot.outputs_of(wanted).masked_fill(~said, 0)[..., None])[..., 0]
             nats[*places, slot.column] = torch.where(said, whole - scores, 0.0)
             if smoothing:
                 possible = logits.isfinite()
@@ -182,15 +182,15 @@ class Stage(nn.Module):
         before = self.condition_embedding.before(conditions)
         if before is None:
             return self.transformer(self.dropout(x))
-        # A text is followed by its sound at once, wherever it ends: shorter rows end earlier.
+        # A text is followed by its sound at once, wherever it ends: shorter rows end earlier. Each of
+        # them fits the context; the longest text and the longest passage need not be in one row.
         room, length = before.shape[1], x.shape[1]
         lengths = conditions.text_lengths[:, None]
-        places = torch.arange(room + length, device=x.device)[None]
+        places = torch.arange(min(room + length, self.context), device=x.device)[None]
         source = torch.where(places < lengths, places, places + room - lengths)
         both = _pick(torch.cat([before, x], dim=1), source.clamp(max=room + length - 1))
-        return _pick(
-            self.transformer(self.dropout(both)), lengths + torch.arange(length, device=x.device)
-        )
+        after = lengths + torch.arange(length, device=x.device)
+        return _pick(self.transformer(self.dropout(both)), after.clamp(max=both.shape[1] - 1))
 
     def logits(self, hidden: Tensor, slot: Slot) -> Tensor:
         """Scores `[..., size + ends]` of what may come in a slot: its codebook, then END."""
@@ -223,9 +223,11 @@ def _pick(x: Tensor, places: Tensor) -> Tensor:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Without dropout; afterwards as it was."""
-    training = model.training
+    if not model.training:
+        yield
+        return
     model.eval()
     try:
         yield
     finally:
-        model.train(training)
+        model.train()

@@ -57,6 +57,8 @@ class Surroundings(nn.Module):
 
     def forward(self, around: Tensor) -> Tensor:
         """Features `[B, F, D]` of tokens `[B, F + 2 * REACH, M]`."""
+        if len(around) == 1:  # torch may round one row alone otherwise than the same row among others
+            return self.forward(around.expand(2, -1, -1))[:1]
         x = self.embedding(around).sum(dim=2).transpose(1, 2)
         for dilation, convolution in zip(DILATIONS, self.convolutions, strict=True):
             x = x[..., dilation:-dilation] + F.silu(convolution(x))

@@ -106,8 +106,14 @@ class Writer:
 
     def steps(self) -> Iterator[int]:
         """Write on, and say after each step how many there are."""
-        with torch.no_grad(), evaluating(self.stage):
-            yield from self._steps()
+        steps = self._steps()
+        while True:
+            # Not around the yield: between two steps the caller's own settings hold.
+            with torch.no_grad(), evaluating(self.stage):
+                done = next(steps, None)
+            if done is None:
+                return
+            yield done
 
     def _steps(self) -> Iterator[int]:
         active = self._unfinished(self.first, torch.arange(self.rows))
@@ -257,7 +263,7 @@ class Writer:
         return torch.cat([self.reader.read(part, which)[:, -1] for part, which in halves])
 
     def _give(self, prompt: Codes | None) -> tuple[int, int]:
-        """Write down what is given: the first step that is not whole, and the first with nothing."""
+        """Write down what is given: the step to write on from, and the first with nothing given."""
         if prompt is None:
             return 0, 0
         grid = self.layout.encode(prompt, end=False)[: self.length]

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -101,6 +101,7 @@ class PriorRun:
             raise UserError(
                 f"{tokens}: no sounds to train on; tokenize some outside validation and test"
             )
+        self._check_texts([*rows, *self.validation])
         size = recipe.data.tokens_per_batch
         self.batches = TokenBatches(self.corpus, rows, self.prior, size, recipe.run.seed)
         self.identity = {"recipe": recipe.model_dump(mode="json"), "tokens": _fingerprint(self.corpus)}
@@ -166,6 +167,19 @@ class PriorRun:
             raise UserError(f"{self.corpus.path}: no row has a {column}, which data.{column} asks for")
         return names if wanted else []
 
+    def _check_texts(self, rows: Sequence[int]) -> None:
+        """Refuse texts that the prior cannot read whole, before anything is trained."""
+        if not self.recipe.data.text:
+            return
+        texts = self.corpus.column("text")
+        sizes = {row: len(texts[row].encode()) for row in rows if texts[row] is not None}
+        longest, room = max(sizes, key=sizes.__getitem__), self.recipe.prior.text_bytes
+        if sizes[longest] > room:
+            raise UserError(
+                f"prior.text_bytes: {room} is too few for the text of {self.corpus.ids[longest]}, the "
+                f"longest one; it takes {sizes[longest]}"
+            )
+
     def _said(self, fields: Mapping[str, str]) -> dict[str, str | None]:
         """What the manifest says of a sound, of all that the prior reads."""
         config = self.prior.config
@@ -195,7 +209,8 @@ class PriorRun:
                 "of_nominal": bits / nominal,
                 "bits_per_second": bits / seconds,
             }
-            if not self.best or results["bits_per_token"] < self.results["bits_per_token"]:
+            best = self.results.get("bits_per_token", math.nan)
+            if math.isnan(best) or results["bits_per_token"] < best:
                 self.results, self.best_step, self.stale = results, self.step, 0
                 self.best = {
                     name: tensor.detach().clone() for name, tensor in self.prior.state_dict().items()

@@ -26,11 +26,11 @@ INLINE long first_block(const Cache *cache, long place, int position) {
     return (place * cache->blocks + position / PANEL) * cache->heads;
 }
 
-static void remember_bytes(const Cache *cache, uint32_t *keys, uint32_t *values, int place,
+static void remember_bytes(const Cache *cache, uint32_t *keys, uint32_t *values, int within,
                            const float *key, const float *value) {
     const int width = cache->head_width, row = value_words(cache);
     const float k = magnitude(key, width) / MOST, v = magnitude(value, width) / 127;
-    int8_t *to = (int8_t *)(keys + place);
+    int8_t *to = (int8_t *)(keys + within);
     int sum = 0;
     for (int i = 0; i < in_bytes(width); i++) { /* the room may hold anything before */
         const int number = i < width ? rounded(key[i] / k) : 0;
@@ -38,10 +38,10 @@ static void remember_bytes(const Cache *cache, uint32_t *keys, uint32_t *values,
         sum += number;
     }
     uint32_t *notes = keys + (long)in_bytes(width) / 4 * PANEL;
-    ((float *)notes)[place] = k;
-    ((int32_t *)notes)[PANEL + place] = sum;
-    for (int i = 0; i < width; i++) pack(values + (long)place * row, INT8, i, rounded(value[i] / v));
-    ((float *)values)[(long)PANEL * row + place] = v;
+    ((float *)notes)[within] = k;
+    ((int32_t *)notes)[PANEL + within] = sum;
+    for (int i = 0; i < width; i++) pack(values + (long)within * row, INT8, i, rounded(value[i] / v));
+    ((float *)values)[(long)PANEL * row + within] = v;
 }
 
 /* Key and value [heads, head_width] of one row become part of the cache. */

@@ -109,9 +109,9 @@ INLINE void tile_of_bytes(const uint32_t *panel, const uint8_t *x, int inputs, c
     UNROLL for (int row = 0; row < rows; row++)
         UNROLL for (int v = 0; v < VECTORS; v++) {
             const floats scale = *(const floats *)(panel + v * LANES);
-            const ints of_zero = *(const ints *)(panel + PANEL + v * LANES) * ZERO;
+            const words of_zero = *(const words *)(panel + PANEL + v * LANES) * ZERO;
             *(floats *)(y + (long)row * outputs + v * LANES) =
-                __builtin_convertvector(sums[row][v] - of_zero, floats) * scale * steps[row];
+                __builtin_convertvector((ints)((words)sums[row][v] - of_zero), floats) * scale * steps[row];
         }
 }
 
