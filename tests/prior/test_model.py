@@ -1,6 +1,7 @@
 """A prior's probabilities: normalized, causal, and the same however they are computed."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from tests.prior.priors import LAYOUTS, nats, random_codes, small_prior
 from vqaudio.codes import Codes
 from vqaudio.errors import UserError
-from vqaudio.prior.conditions import conditions_of
+from vqaudio.prior.conditions import Conditions, conditions_of
 from vqaudio.prior.layout import FIRST_END, PAD
 from vqaudio.prior.model import CodecSpec
 from vqaudio.prior.stage import batch_of
@@ -116,6 +117,27 @@ def test_nll_uses_no_dropout_and_leaves_training_on() -> None:
     codes = random_codes(30)
     assert prior.nll(codes).bits == prior.nll(codes).bits
     assert prior.training
+
+
+def test_conditions_are_left_out_together_and_each_by_itself() -> None:
+    torch.manual_seed(0)
+    number = 20000
+    three = Conditions(torch.ones(number).long(), torch.full((number,), 2), torch.full((number, 3), 65))
+
+    def told(conditions: Conditions) -> Counter[tuple[bool, bool, bool]]:
+        found = torch.stack(
+            [conditions.label > 0, conditions.speaker > 0, conditions.text_lengths > 0], dim=1
+        )
+        return Counter(map(tuple, found.tolist()))
+
+    shares = {which: count / number for which, count in told(three.dropped(0.1)).items()}
+    assert shares[False, False, False] == pytest.approx(0.1 + 0.9 * 0.1**3, abs=0.01)
+    assert shares[True, True, True] == pytest.approx(0.9**4, abs=0.01)
+    assert shares[False, True, True] == pytest.approx(0.9**3 * 0.1, abs=0.01)
+    only = Conditions(torch.ones(number).long(), torch.zeros(number).long(), torch.zeros(number, 0))
+    shares = {which: count / number for which, count in told(only.dropped(0.1)).items()}
+    assert shares[False, False, False] == pytest.approx(0.1, abs=0.01)
+    assert told(three.dropped(0)) == {(True, True, True): number}
 
 
 @every_layout

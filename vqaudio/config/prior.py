@@ -39,7 +39,7 @@ class PriorData(Section):
     speaker: bool = Field(default=False, description="condition on its `speaker`")
     text: bool = Field(default=False, description="condition on its `text`")
     condition_dropout: Share = Field(
-        default=0.1, description="share of sounds shown without a condition, for each by itself"
+        default=0.1, description="share of sounds told nothing; of several, also each is left out"
     )
 
 

@@ -42,8 +42,14 @@ class Conditions:
         return Conditions(self.label[rows], self.speaker[rows], self.text[rows])
 
     def dropped(self, share: float) -> "Conditions":
-        """Each condition of each row left out with this probability."""
-        kept = torch.rand(3, len(self.label), device=self.label.device) >= share
+        """With this probability a row is told nothing; with the same, each of several is left out.
+
+        Told nothing is what guidance leads away from, and would hardly be learned if it took as
+        many chances as there are conditions.
+        """
+        said = torch.stack([self.label > 0, self.speaker > 0, self.text_lengths > 0])
+        *each, together = torch.rand(4, len(self.label), device=self.label.device) >= share
+        kept = (torch.stack(each) | (said.sum(dim=0) < 2)) & together
         return Conditions(
             self.label * kept[0],
             self.speaker * kept[1],
