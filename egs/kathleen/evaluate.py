@@ -50,7 +50,7 @@ def main(run: Path) -> None:
     layout = Layout("flat", corpus.hops, corpus.codebook_sizes)
     results: dict[str, Any] = {
         "n-grams": ngram_bits_per_second(layout, train, [row.codes for row in test]),
-        "copies": {"original": copies([row.codes for row in test], train)},
+        "copies": {"original": copies([row.codes for row in test[:SAID]], train)},
         "priors": {},
     }
     page = []
@@ -81,7 +81,9 @@ def judge(prior: Prior, test: Sequence[TokenRow], name: str) -> dict[str, Any]:
     texts = [row.fields["text"] for row in test]
     right = 0
     for i, one in enumerate(track(codes, f"{name}: which text", disable=not sys.stderr.isatty())):
-        offered = [texts[(i + k * 5) % len(texts)] for k in range(CHOICES)]
+        # Of like length: how long a sound is must not give its text away.
+        offered = sorted(texts, key=lambda text: abs(len(text.encode()) - len(texts[i].encode())))
+        offered = [texts[i], *(text for text in offered if text != texts[i])][:CHOICES]
         bits = [prior.nll(one, text=text).bits for text in offered]
         right += bits.index(min(bits)) == 0
     told = [{"text": text} for text in texts]

@@ -1,10 +1,12 @@
 """N-gram models: normalized, near the truth with enough data, and better the more they know."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
+from tests.prior.priors import random_codes
 from tests.training.chains import SPEC, Chain
 from vqaudio.codes import Codes
 from vqaudio.evaluation.ngram import NGram
@@ -18,20 +20,26 @@ def sounds(count: int, seed: int) -> list[Codes]:
     return [Chain(0).draw(generator) for _ in range(count)]
 
 
-def test_what_may_come_after_any_history_has_probability_one_together() -> None:
-    train = sounds(30, 0)
+ODD = Layout("flat", [8, 4, 2], [[5, 4], [7], [3, 6]])  # END may come at some frames of a level only
+
+
+def odd_sounds(count: int, seed: int) -> list[Codes]:
+    return [random_codes(1 + (7 * i + seed) % 61, i + seed) for i in range(count)]
+
+
+@pytest.mark.parametrize(("layout", "draw"), [(LAYOUT, sounds), (ODD, odd_sounds)])
+def test_what_may_come_after_any_history_has_probability_one_together(
+    layout: Layout, draw: Callable[[int, int], list[Codes]]
+) -> None:
     for order in (1, 2, 5):
-        model = NGram(order, LAYOUT, train)
-        for codes in sounds(5, 1):
-            known = list(model._ngrams(codes))
-            for step, ((book, *tokens), may_come) in enumerate(known):
-                slot = LAYOUT.steps[step % LAYOUT.cycle][0]
-                options = [*range(slot.offset, slot.offset + slot.size)]
-                options += [FIRST_END] if slot.ends and step else []
-                assert len(options) == may_come
-                total = sum(model._probability((book, *tokens[:-1], o), may_come) for o in options)
-                # At the very start END has a share that it cannot use.
-                assert total == pytest.approx(1, abs=1e-9) if step else 0.8 < total <= 1
+        model = NGram(order, layout, draw(30, 0))
+        for codes in draw(5, 1):
+            for step, ((book, *tokens), may_end) in enumerate(model._ngrams(codes)):
+                slot = layout.steps[step % layout.cycle][0]
+                assert may_end == (step > 0 and len(slot.ends) == 1)
+                options = [*range(slot.offset, slot.offset + slot.size), *[FIRST_END] * may_end]
+                total = sum(model._probability((book, *tokens[:-1], o), may_end) for o in options)
+                assert total == pytest.approx(1, abs=1e-9)
 
 
 def test_the_right_order_comes_near_the_truth() -> None:

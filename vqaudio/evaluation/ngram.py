@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from vqaudio.codes import Codes
-from vqaudio.prior.layout import START, Layout
+from vqaudio.prior.layout import FIRST_END, START, Layout, Slot
 
 ORDERS = (1, 5)
 Key = tuple[int, ...]  # the slot's codebook, then tokens
@@ -23,9 +23,10 @@ def ngram_bits_per_second(
 class NGram:
     """Interpolated Kneser-Ney (Chen and Goodman 1999, TR-10-98, section 3) of tokens in flat order.
 
-    END counts as a token, and which codebook comes next is known. Each order has one discount,
-    `n1 / (n1 + 2 n2)` of how many n-grams were seen once and twice. Below the unigrams all tokens
-    that may come are equally likely, so that what was never seen has a probability too.
+    END counts as a token. Which codebook comes next is known, and whether END may come there. Each
+    order has one discount, `n1 / (n1 + 2 n2)` of how many n-grams were seen once and twice. Below the
+    unigrams all tokens that may come are equally likely, so that what was never seen has a
+    probability too.
 
     Args:
         order: 1 knows how frequent each token is, 5 knows the four tokens before it.
@@ -35,9 +36,9 @@ class NGram:
 
     def __init__(self, order: int, layout: Layout, sounds: Iterable[Codes]) -> None:
         self.order, self.layout = order, layout
-        self.books = {
-            (slot.level, slot.quantizer): index for index, slot in enumerate(reversed(layout.slots))
-        }
+        self.books = {(slot.level, slot.quantizer): book for book, slot in enumerate(layout.slots)}
+        self.sizes = {self._book(slot): slot.size for slot in layout.slots}
+        self.ending = {self._book(slot) for slot in layout.slots if slot.ends}
         counts: list[Counter[Key]] = [Counter() for _ in range(order)]
         for codes in sounds:
             counts[-1].update(ngram for ngram, _ in self._ngrams(codes))
@@ -50,21 +51,28 @@ class NGram:
         """Bits that a sound takes, END included."""
         return -sum(math.log2(self._probability(*found)) for found in self._ngrams(codes))
 
-    def _probability(self, ngram: Key, may_come: int) -> float:
+    def _probability(self, ngram: Key, may_end: bool) -> float:
+        probability = self._interpolated(ngram)
+        if not may_end and ngram[0] in self.ending:  # its share goes to the others
+            probability /= 1 - self._interpolated((*ngram[:-1], FIRST_END))
+        return probability
+
+    def _interpolated(self, ngram: Key) -> float:
         book, *tokens = ngram
-        probability = 1 / may_come
+        probability = 1 / (self.sizes[book] + (book in self.ending))
         for length, order in enumerate(self._orders, start=1):
             probability = order.interpolate((book, *tokens[self.order - length :]), probability)
         return probability
 
-    def _ngrams(self, codes: Codes) -> Iterator[tuple[Key, int]]:
-        """Each token with those before it, and how many could have come in its place."""
+    def _book(self, slot: Slot) -> int:
+        return self.books[slot.level, slot.quantizer]
+
+    def _ngrams(self, codes: Codes) -> Iterator[tuple[Key, bool]]:
+        """Each token with those before it, and whether END could have come in its place."""
         tokens = [START] * (self.order - 1) + self.layout.encode(codes)[:, 0].tolist()
         for step in range(len(tokens) - self.order + 1):
             slot = self.layout.steps[step % self.layout.cycle][0]
-            book = self.books[slot.level, slot.quantizer]
-            may_come = slot.size + (len(slot.ends) if step else 0)
-            yield (book, *tokens[step : step + self.order]), may_come
+            yield (self._book(slot), *tokens[step : step + self.order]), step > 0 and bool(slot.ends)
 
 
 class _Order:
@@ -73,9 +81,8 @@ class _Order:
     def __init__(self, counts: Counter[Key]) -> None:
         self.counts = counts
         once, twice = (sum(count == n for count in counts.values()) for n in (1, 2))
-        self.discount = (
-            once / (once + 2 * twice) if once else 0.5
-        )  # all were seen often: keep room for others
+        # If all were seen often there is still to be room for others.
+        self.discount = once / (once + 2 * twice) if once else 0.5
         self.totals: Counter[Key] = Counter()
         self.kinds: Counter[Key] = Counter()
         for ngram, count in counts.items():
