@@ -1,7 +1,7 @@
 """The two ways to sample that prior.py compares with: transformers' `generate`, and gpt-fast's method.
 
 The second is written plainly after gpt-fast's description: one compiled function for one token, a
-preallocated cache, a fixed mask, and weights in int8 that are widened inside the product.
+preallocated cache, a fixed mask, and, by choice, weights in int8 that are widened inside the product.
 """
 
 import torch

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import settings
 
 import vqaudio
 from tests.sounds import WavMaker, tone
+
+# nothing is timed in tests: machines are busy
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # tiny models gain nothing from a second thread, and on a busy machine it costs a lot
 torch.set_num_threads(1)

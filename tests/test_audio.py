@@ -228,6 +228,20 @@ def test_a_writer_leaves_nothing_after_an_exception(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["sound.wav"]
 
 
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    script = (
+        "import resource, signal, sys, torch; from vqaudio.audio import write_audio\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "write_audio(sys.argv[1], torch.zeros(1, 99999), 16000)"
+    )
+    path = tmp_path / "long.wav"
+    ran = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True)
+    assert f"UserError: {path}: cannot be written" in ran.stderr
+    assert "make room" in ran.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_writer_takes_blocks(tmp_path: Path) -> None:
     audio = tone(1.0)
     with AudioWriter(tmp_path / "new folder" / "blocks.wav", 16000) as writer:

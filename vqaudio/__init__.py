@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Codec", "Codes", "Prior", "load"]
+__all__ = ["Codec", "Codes", "Prior", "UserError", "load"]
 
 if TYPE_CHECKING:
     from vqaudio.codec.model import Codec
     from vqaudio.codes import Codes
+    from vqaudio.errors import UserError
     from vqaudio.model_folder import load
     from vqaudio.prior.model import Prior
 
@@ -15,6 +16,7 @@ _HOMES = {
     "Codec": "vqaudio.codec.model",
     "Codes": "vqaudio.codes",
     "Prior": "vqaudio.prior.model",
+    "UserError": "vqaudio.errors",
     "load": "vqaudio.model_folder",
 }
 
@@ -26,3 +28,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

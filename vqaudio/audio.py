@@ -185,8 +185,12 @@ class AudioWriter:
         assert self._file is not None
         samples = audio.detach().cpu().float().clamp(-1, 1).T.numpy()
         # One long write of a compressed format overflows libsndfile's stack; short ones do not.
-        for start in range(0, len(samples), BLOCK_FRAMES):
-            self._file.write(samples[start : start + BLOCK_FRAMES])
+        try:
+            for start in range(0, len(samples), BLOCK_FRAMES):
+                self._file.write(samples[start : start + BLOCK_FRAMES])
+        except soundfile.LibsndfileError as error:
+            reason = _reason(error)
+            raise UserError(f"{self.path}: cannot be written ({reason}); make room there") from None
 
     def _start(self, channels: int) -> None:
         suffix = self.path.suffix.lower()

@@ -72,16 +72,17 @@ def _halved(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def find_model(name: str | Path) -> Path:
-    """The folder of a shipped name or of a path; a folder goes before a shipped name.
+    """The folder of a shipped name or of a path; a model folder goes before a shipped name.
 
     Raises:
         UserError: there is no such model; the shipped names are listed.
     """
     folder = Path(name)
-    if folder.is_dir():
+    shipped_folder = SHIPPED / str(name)
+    if folder.is_dir() and ((folder / CONFIG).exists() or not (shipped_folder / CONFIG).is_file()):
         return folder
-    if (SHIPPED / str(name) / CONFIG).is_file():
-        return SHIPPED / str(name)
+    if (shipped_folder / CONFIG).is_file():
+        return shipped_folder
     shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}")))
     raise UserError(
         f"{name}: neither a model folder nor a shipped model ({shipped or 'there are none'})"

@@ -222,6 +222,16 @@ def test_a_model_that_is_not_there(program: Program) -> None:
     assert_one_line(program("info", "speech-17k"), "speech-17k: neither a model folder nor")
 
 
+def test_a_folder_that_is_no_model_hides_no_shipped_one(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("speech-16k").mkdir()
+    assert program("info", "speech-16k").status == 0
+    Path("mine").mkdir()
+    assert_one_line(program("info", "mine"), "mine/config.yaml: missing")
+
+
 @pytest.mark.parametrize(
     ("words", "name"),
     [

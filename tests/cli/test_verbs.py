@@ -138,6 +138,11 @@ def test_samples_have_sound_and_tokens(program: Program, models: Models, tmp_pat
     assert [row.codes for row in first] != [row.codes for row in other]
     found, _ = read_audio(paths[2])
     assert torch.allclose(found, load(models.codec).decode(first[2].codes).clamp(-1, 1), atol=1e-4)
+    (tmp_path / "a" / "tokens-00000.parquet").unlink()
+    before = paths[0].read_bytes()
+    ran = program("sample", "--out", tmp_path / "a", *words, "--seed", "3")
+    assert (ran.status, ran.err) == (2, f"error: {paths[0]}: is there already; choose another --out\n")
+    assert paths[0].read_bytes() == before
 
 
 def test_a_sound_of_any_rate_is_gone_on_from(

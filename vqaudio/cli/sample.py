@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 from vqaudio.cli.output import output_folder, refuse_tokens
-from vqaudio.cli.terminal import err, progress, say
+from vqaudio.cli.terminal import err, note, progress, say
+from vqaudio.errors import UserError
 
 
 def sample(
@@ -16,12 +17,18 @@ def sample(
     ] = "speech-16k-prior",
     codec: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="That decodes.", show_default="the shipped one of the prior"),
+        typer.Option(
+            metavar="MODEL", help="Decodes the codes.", show_default="the shipped one, if it made them"
+        ),
     ] = None,
     n: Annotated[int, typer.Option("-n", metavar="N", help="How many sounds.")] = 1,
     seconds: Annotated[
         float | None,
-        typer.Option(metavar="S", help="Exact length of each.", show_default="until the prior ends it"),
+        typer.Option(
+            metavar="S",
+            help="Exact length of each, prompt included.",
+            show_default="until the prior ends it",
+        ),
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="L", help="One of the prior's labels.")] = None,
     speaker: Annotated[
@@ -29,11 +36,13 @@ def sample(
     ] = None,
     text: Annotated[str | None, typer.Option(metavar="T", help="The words to say.")] = None,
     prompt: Annotated[
-        Path | None, typer.Option(metavar="AUDIO", help="A sound to go on from; the result has it too.")
+        Path | None,
+        typer.Option(metavar="AUDIO", help="A sound to go on from; the result begins with it."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same sounds.")] = 0,
     temperature: Annotated[
-        float, typer.Option(metavar="X", help="Below 1: more likely; above 1: more varied.")
+        float,
+        typer.Option(metavar="X", help="Below 1: more likely; above 1: more varied; 0: the likeliest."),
     ] = 1.0,
     top_k: Annotated[int, typer.Option(metavar="K", help="Draw from the K likeliest; 0: from all.")] = 0,
     top_p: Annotated[
@@ -45,14 +54,17 @@ def sample(
     ] = 0.0,
     repetition_window: Annotated[
         int,
-        typer.Option(metavar="W", help="Draw anew what fills a tenth of the last W frames; 0: never."),
+        typer.Option(
+            metavar="W", help="Draw anew what fills over a tenth of the last W frames; 0: never."
+        ),
     ] = 0,
     guidance: Annotated[
-        float, typer.Option(metavar="X", help="Above 1: heed label, speaker and text more.")
+        float,
+        typer.Option(metavar="X", help="Above 1: heed label, speaker and text more; 0: not at all."),
     ] = 1.0,
     precision: Annotated[
         Literal["float32", "bfloat16", "int8"],
-        typer.Option(help="Of the weights, on a CPU: less is faster, and a little worse."),
+        typer.Option(help="On a CPU with a C compiler: lower is faster, and a little worse."),
     ] = "float32",
 ) -> None:
     """Write new sound that nobody said, and its tokens."""
@@ -60,8 +72,12 @@ def sample(
     from vqaudio.corpus.resynthesis import sound_paths, synthesize
     from vqaudio.corpus.shards import TokenRow, write_shard
 
+    names = [f"sample-{i:03}" for i in range(n)]
     with output_folder(out):
         refuse_tokens(out)
+        paths = sound_paths(out, names)
+        if there := next(filter(Path.exists, paths), None):
+            raise UserError(f"{there}: is there already; choose another --out")
         model = load_prior(prior)
         decoder = codec_of(model.codec.fingerprint, codec, prior)
         with err.status(f"sampling {n} sounds"):
@@ -83,10 +99,13 @@ def sample(
             )
         said = {"label": label, "speaker": speaker, "text": text}
         fields = {name: value for name, value in said.items() if value is not None}
-        rows = [TokenRow(f"sample-{i:03}", codes, fields) for i, codes in enumerate(sounds)]
+        rows = [TokenRow(name, codes, fields) for name, codes in zip(names, sounds, strict=True)]
         with progress() as bar:
-            paths = sound_paths(out, [row.id for row in rows])
             for row, path in bar.track(list(zip(rows, paths, strict=True)), description="decoding"):
                 synthesize(decoder, row.codes, path)
         write_shard(out / "tokens-00000.parquet", model.codec, rows)
-    say(f"{n} sounds sampled in {out}")
+    full = model.layout.longest(model.config.context - len((text or "").encode()))
+    cut = sum(codes.levels[-1].shape[1] >= full for codes in sounds) if seconds is None else 0
+    if cut:
+        note(f"{cut} of {n} did not end before the context did")
+    say(f"{n} {'sounds' if n > 1 else 'sound'} sampled in {out}")

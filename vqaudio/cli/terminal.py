@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -24,11 +23,18 @@ out = Console()  # results
 err = Console(stderr=True)  # progress, notices and errors: a pipe behind the results stays clean
 
 
+class _Notices(logging.Handler):
+    """What the library logs, a line each, without tearing a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
 def show_notices() -> None:
-    """Print what the library logs, without tearing a progress bar."""
+    """Print what the library logs."""
     logger = logging.getLogger("vqaudio")
     logger.setLevel(logging.INFO)
-    logger.handlers = [RichHandler(console=err, show_time=False, show_path=False)]
+    logger.handlers = [_Notices()]
 
 
 def progress() -> Progress:
@@ -67,6 +73,9 @@ def one_line_errors() -> Iterator[None]:
         yield
     except UserError as error:
         complain(str(error))
+        sys.exit(2)
+    except UnicodeEncodeError as error:
+        complain(f"{error.object!r}: not UTF-8; write or name it so")
         sys.exit(2)
     except OSError as error:  # a full disk, a folder without permission: nothing of ours is wrong
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
