@@ -10,10 +10,11 @@ from torch import Tensor
 import vqaudio
 from vqaudio.audio import mono, read_audio
 from vqaudio.corpus.shards import TokenCorpus, TokenRow
+from vqaudio.evaluation.likelihood import fit
 from vqaudio.evaluation.ngram import ngram_bits_per_second
 from vqaudio.evaluation.recognizer import Recognition, Recognizer
 from vqaudio.evaluation.report import Player, Table
-from vqaudio.evaluation.words import fit, hearing
+from vqaudio.evaluation.words import hearing
 from vqaudio.prior.layout import Layout
 from vqaudio.prior.model import Prior
 

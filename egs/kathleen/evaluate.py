@@ -22,10 +22,10 @@ from vqaudio.cli.terminal import run_script
 from vqaudio.corpus.shards import TokenCorpus, TokenRow
 from vqaudio.errors import UserError
 from vqaudio.evaluation.generation import longest_copies
+from vqaudio.evaluation.likelihood import fit
 from vqaudio.evaluation.ngram import ngram_bits_per_second
 from vqaudio.evaluation.plots import save_spectrograms
 from vqaudio.evaluation.report import Picture, Player, Section, Table, write_page
-from vqaudio.evaluation.words import fit
 from vqaudio.files import make_folder, write_text
 from vqaudio.prior.layout import Layout
 from vqaudio.prior.model import Prior

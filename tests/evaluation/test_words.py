@@ -3,12 +3,8 @@
 import pytest
 import torch
 
-from vqaudio.codes import Codes
-from vqaudio.config import PriorConfig
-from vqaudio.errors import UserError
 from vqaudio.evaluation.recognizer import Recognition
-from vqaudio.evaluation.words import fit, hearing, resynthesis
-from vqaudio.prior.model import CodecSpec, Prior
+from vqaudio.evaluation.words import hearing, resynthesis
 
 RATE = 8000
 
@@ -51,18 +47,3 @@ def test_hearing_real_words_again_is_perfect_and_without_a_truth_has_no_accuracy
     assert worse.frechet > 1
     assert worse.inception == pytest.approx(2, rel=1e-3)
     assert worse.am > 1
-
-
-def test_a_prior_that_knows_nothing_needs_all_the_bits() -> None:
-    spec = CodecSpec(RATE, [40, 20], [[16], [64, 64]])
-    prior = Prior(PriorConfig(layers=1, width=16, heads=2, context=64), spec)
-    torch.nn.init.zeros_(prior.stages[0].to_logits.weight)
-    levels = [torch.zeros(1, 4, dtype=torch.int64), torch.zeros(2, 8, dtype=torch.int64)]
-    codes = Codes(levels, num_samples=160, sample_rate=RATE, hops=[40, 20])
-    found = fit(prior, [codes, codes])
-    assert found.tokens == 2 * (4 + 16)
-    assert found.nominal_bits_per_token == pytest.approx((4 * 4 + 16 * 6) / 20)
-    assert 1 < found.share < 1.1  # the end costs something too
-    assert found.bits_per_second == pytest.approx(found.bits_per_token * 20 / 0.02)
-    with pytest.raises(UserError, match="no codes"):
-        fit(prior, [], [])

@@ -183,12 +183,6 @@ def test_a_stage_holds_one_level() -> None:
     assert top.encode(CODES)[:, 0].tolist() == [5, 3, 4, FIRST_END + 1]
 
 
-def test_nominal_bits_are_those_of_the_codebooks() -> None:
-    layout = Layout("flat", [4, 2], [[4], [16]])
-    assert layout.nominal_bits(3) == 2 + 4 + 4 + 2 + 4
-    assert Layout("delay", [4, 2], [[4], [16]], levels=[0]).nominal_bits(3) == 4
-
-
 def test_tokens_that_are_no_sound_are_refused() -> None:
     layout = Layout("flat", [4, 2], [[4], [16]])
     with pytest.raises(UserError, match="too few"):

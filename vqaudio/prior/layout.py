@@ -28,7 +28,6 @@ The vocabulary:
     then           codes of level 0, quantizer 0; of its quantizer 1; ...; of level 1; ...
 """
 
-import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -141,13 +140,6 @@ class Layout:
         bound = (steps // self.cycle + 1) * self.finest_a_cycle
         length = self.length_with_end if end else self.length
         return bisect_right(range(1, bound + 1), steps, key=length)
-
-    def nominal_bits(self, finest: int) -> float:
-        """Bits of a sound if every code of a codebook were equally likely; END not counted."""
-        return sum(
-            self.frames(level, finest) * sum(map(math.log2, self.codebook_sizes[level]))
-            for level in self.levels
-        )
 
     def num_tokens(self, finest: int) -> int:
         """Codes of a sound; END not counted."""

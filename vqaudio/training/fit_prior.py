@@ -12,6 +12,7 @@ from torch import Tensor
 from vqaudio.config import PriorRecipe
 from vqaudio.corpus.shards import TokenCorpus
 from vqaudio.errors import UserError
+from vqaudio.evaluation.likelihood import fit
 from vqaudio.model_folder import save_model
 from vqaudio.prior.model import Prior
 from vqaudio.training.checkpoint import open_run
@@ -193,21 +194,15 @@ class PriorRun:
             `bits_per_token`, END's bits included but END not counted; its share of the codebooks'
             `nominal` bits; `bits_per_second` of sound.
         """
-        bits = seconds = nominal = 0.0
-        tokens = 0
+        rows = [self.corpus[row] for row in self.validation]
         with self.learner.at_rest():
-            for row in self.validation:
-                sound = self.corpus[row]
-                bits += self.prior.nll(sound.codes, **self._said(sound.fields)).bits
-                seconds += sound.codes.duration_seconds
-                for layout in (stage.layout for stage in self.prior.stages):
-                    finest = layout.finest_frames(sound.codes.num_samples)
-                    nominal += layout.nominal_bits(finest)
-                    tokens += layout.num_tokens(finest)
+            found = fit(
+                self.prior, [row.codes for row in rows], [self._said(row.fields) for row in rows]
+            )
             results = {
-                "bits_per_token": bits / tokens,
-                "of_nominal": bits / nominal,
-                "bits_per_second": bits / seconds,
+                "bits_per_token": found.bits_per_token,
+                "of_nominal": found.share,
+                "bits_per_second": found.bits_per_second,
             }
             best = self.results.get("bits_per_token", math.nan)
             if math.isnan(best) or results["bits_per_token"] < best:
