@@ -9,6 +9,7 @@ pictures, sounds, and index.html to listen to.
 import json
 import statistics
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,9 +110,8 @@ def say(out: Path, name: str, audio: list[Tensor], texts: list[str], rate: int) 
         write_audio(path, sound[None], rate)
         players.append(Player(text, path))
     picture = out / f"samples-{name}.png"
-    save_spectrograms(
-        picture, [(text, sound) for text, sound in zip(texts, audio, strict=True)][:4], rate, 2
-    )
+    titles = [textwrap.shorten(text, 40, placeholder=" ...") for text in texts]
+    save_spectrograms(picture, list(zip(titles, audio, strict=True))[:4], rate, 2)
     return Section(f"Test sentences, {name}", [Picture("The first four", picture), *players])
 
 
