@@ -78,11 +78,10 @@ def find_model(name: str | Path) -> Path:
         UserError: there is no such model; the shipped names are listed.
     """
     folder = Path(name)
-    shipped_folder = SHIPPED / str(name)
-    if folder.is_dir() and ((folder / CONFIG).exists() or not (shipped_folder / CONFIG).is_file()):
+    if (SHIPPED / str(name) / CONFIG).is_file() and not (folder / CONFIG).exists():
+        return SHIPPED / str(name)
+    if folder.is_dir():
         return folder
-    if (shipped_folder / CONFIG).is_file():
-        return shipped_folder
     shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}")))
     raise UserError(
         f"{name}: neither a model folder nor a shipped model ({shipped or 'there are none'})"

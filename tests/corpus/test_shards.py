@@ -39,7 +39,7 @@ def test_rows_come_back_in_any_order(tmp_path: Path) -> None:
     corpus = TokenCorpus(tmp_path)
     assert len(corpus) == len(rows)
     assert corpus.ids == [row.id for row in rows]
-    assert corpus.labels == ["a", "b"]
+    assert corpus.names("label") == ["a", "b"]
     assert (corpus.sample_rate, corpus.hops, corpus.codebook_sizes, corpus.codec) == tuple(
         asdict(SPEC).values()
     )
@@ -84,7 +84,7 @@ def test_rows_may_lack_fields(tmp_path: Path) -> None:
     write_shard(tmp_path / "x.parquet", SPEC, rows)
     corpus = TokenCorpus(tmp_path / "x.parquet")
     assert list(corpus) == rows
-    assert corpus.labels == []
+    assert corpus.names("label") == []
 
 
 def test_codes_of_another_codec_are_refused(tmp_path: Path) -> None:

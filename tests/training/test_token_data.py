@@ -20,7 +20,9 @@ from vqaudio.training.token_data import TokenBatch, TokenBatches
 
 def make_batches(folder: Path, tokens_per_batch: int, context: int = 512, seed: int = 0) -> TokenBatches:
     corpus = TokenCorpus(folder)
-    prior = Prior(PriorConfig(layers=1, width=8, heads=1, context=context, labels=corpus.labels), SPEC)
+    prior = Prior(
+        PriorConfig(layers=1, width=8, heads=1, context=context, labels=corpus.names("label")), SPEC
+    )
     return TokenBatches(corpus, range(len(corpus)), prior, tokens_per_batch, seed)
 
 

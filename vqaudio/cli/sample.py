@@ -104,7 +104,7 @@ def sample(
             for row, path in bar.track(list(zip(rows, paths, strict=True)), description="decoding"):
                 synthesize(decoder, row.codes, path)
         write_shard(out / "tokens-00000.parquet", model.codec, rows)
-    full = model.layout.longest(model.config.context - len((text or "").encode()))
+    full = model.layout.longest(model.room(model.conditions(text=text)))
     cut = sum(codes.levels[-1].shape[1] >= full for codes in sounds) if seconds is None else 0
     if cut:
         note(f"{cut} of {n} did not end before the context did")

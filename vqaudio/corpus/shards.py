@@ -203,11 +203,6 @@ class TokenCorpus(Sequence[TokenRow]):
         """Of all rows, in order."""
         return [name for name in self.column("id") if name is not None]
 
-    @property
-    def labels(self) -> list[str]:
-        """The different values of the field `label`, sorted; none if no row has one."""
-        return self.names("label")
-
     def names(self, column: str) -> list[str]:
         """The different values of a column, sorted; none if no row has one."""
         return sorted({name for name in self.column(column) if name is not None})

@@ -127,6 +127,10 @@ class Prior(nn.Module):
         """
         return conditions_of(self.config, [label], [speaker], [text])
 
+    def room(self, conditions: Conditions) -> int:
+        """Steps that a transformer holds beside the text of one sound."""
+        return self.config.context - int(conditions.text_lengths[0])
+
     def forward(
         self, passages: list[Passage], conditions: Conditions, smoothing: float = 0.0
     ) -> list[tuple[Tensor, Tensor]]:
@@ -179,7 +183,7 @@ class Prior(nn.Module):
         """Bits of every place of a stage's grid: float64 `[steps, columns]`."""
         tokens = stage.tokens(stage.layout.encode(codes))
         above = self.above(stage, codes)
-        room = self.config.context - int(conditions.text_lengths[0])
+        room = self.room(conditions)
         found: list[Tensor] = []
         done = 0
         while done < len(tokens) - 1:

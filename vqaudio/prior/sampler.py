@@ -137,7 +137,7 @@ class _Plan:
         self.prior = prior
         layout = prior.layout
         conditions = prior.conditions(request.label, request.speaker, request.text)
-        room = prior.config.context - int(conditions.text_lengths[0])
+        room = prior.room(conditions)
         limit = layout.longest(room)
         self.num_samples: int | None = None
         self.finest: int | None = None
