@@ -154,17 +154,17 @@ class Hierarchy(nn.Module):
     def encode(
         self, features: list[Tensor], inside: list[Tensor], quantizers: list[int]
     ) -> list[Tensor]:
-        """Codes of a window.
+        """Codes of windows of one length.
 
         Args:
-            features: per level `[1, C_l, F_l]`, with the context of `encode_contexts`.
-            inside: per level `[F_l]`, 1 where a frame belongs to the sound and 0 elsewhere.
+            features: per level `[B, C_l, F_l]`, with the context of `encode_contexts`.
+            inside: per level `[B, 1, F_l]`, 1 where a frame belongs to the sound and 0 elsewhere.
             quantizers: per level, how many of its codes to keep; finer levels are conditioned on
                 these alone.
 
         Returns:
-            int64 `[1, Q, F_l]` per level, with the context of `encode_contexts`; of a continuous
-            level float `[1, D, F_l]`, all of it.
+            int64 `[B, Q, F_l]` per level, with the context of `encode_contexts`; of a continuous
+            level float `[B, D, F_l]`, all of it.
         """
         codes: list[Tensor] = []
 

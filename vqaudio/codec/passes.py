@@ -42,17 +42,15 @@ def encode_sounds(
         true length of the sound in samples.
     """
     kept = check_quantizers(quantizers, codec.codebook_sizes)
-    context = codec.encoder.audio_context(codec.hierarchy.encode_contexts())
-    lengths = ladder(codec.hops[0] / codec.sample_rate)
 
     def jobs() -> Iterator[AudioWindow | int]:
         for sound in sounds:
             blocks = Counted(sound_blocks(sound, sample_rate, codec.sample_rate))
-            yield from cut(blocks, codec.hops[0], context, lengths)
+            yield from windows_of(codec, blocks)
             yield blocks.num_samples
 
     def work(job: AudioWindow | int) -> list[Tensor] | int:
-        return job if isinstance(job, int) else _encode_window(codec, job, kept)
+        return job if isinstance(job, int) else encode_windows(codec, [job], kept)[0]
 
     collected = Collected()
     for result in run_ordered(work, jobs(), _threads(codec, workers)):
@@ -123,18 +121,42 @@ def decode_parts(codec: "Codec", parts: Iterable[Codes]) -> Iterator[Tensor]:
         first += count
 
 
+def windows_of(codec: "Codec", blocks: Iterable[Tensor]) -> Iterator[AudioWindow]:
+    """Cut a stream of samples `[T]` at the codec's rate into the windows that it is encoded in."""
+    context = codec.encoder.audio_context(codec.hierarchy.encode_contexts())
+    return cut(blocks, codec.hops[0], context, ladder(codec.hops[0] / codec.sample_rate))
+
+
 @torch.no_grad()
-def _encode_window(codec: "Codec", window: AudioWindow, quantizers: list[int]) -> list[Tensor]:
+def encode_windows(
+    codec: "Codec", windows: Sequence[AudioWindow], quantizers: list[int] | None = None
+) -> list[list[Tensor]]:
+    """What each level makes of each of some windows of one length, of one sound or of many.
+
+    Args:
+        codec: on a CPU, codes are those of a window alone, bit for bit, only where it is alone.
+        windows: of the same `count`.
+        quantizers: per level, how many of its codes to make; by default all.
+
+    Returns:
+        A window, per level, coarsest first, int64 `[Q, F_l]`, or float `[D, F_l]` of a continuous one.
+    """
+    kept = check_quantizers(quantizers, codec.codebook_sizes)
     contexts = codec.hierarchy.encode_contexts()
-    features = codec.encoder(window.audio.to(codec.device), contexts)
+    audio = torch.cat([window.audio for window in windows])
+    features = codec.encoder(audio.to(codec.device), contexts)
     masks = []
     for context, hop in zip(contexts, codec.hops, strict=True):
         ratio = codec.hops[0] // hop
-        frames = None if window.num_samples is None else frames_for(window.num_samples, hop)
-        count = context.left + window.count * ratio + context.right
-        masks.append(inside(window.first * ratio - context.left, count, frames).to(codec.device))
-    codes = codec.hierarchy.encode(features, masks, quantizers)
-    return [refit(c[0], context, NO_CONTEXT).cpu() for c, context in zip(codes, contexts, strict=True)]
+        rows = []
+        for window in windows:
+            frames = None if window.num_samples is None else frames_for(window.num_samples, hop)
+            count = context.left + window.count * ratio + context.right
+            rows.append(inside(window.first * ratio - context.left, count, frames))
+        masks.append(torch.stack(rows).unsqueeze(1).to(codec.device))
+    codes = codec.hierarchy.encode(features, masks, kept)
+    levels = [refit(c, context, NO_CONTEXT).cpu() for c, context in zip(codes, contexts, strict=True)]
+    return [list(found) for found in zip(*levels, strict=True)]
 
 
 @torch.no_grad()
