@@ -26,9 +26,9 @@ def reconstruct(
     """Hear what a codec makes of sounds: encode and decode them."""
     from vqaudio.cli.models import load_codec
     from vqaudio.codec.inputs import check_levels
+    from vqaudio.corpus.encoding import source_of
     from vqaudio.corpus.manifest import file_names, find_sounds
     from vqaudio.corpus.resynthesis import sound_paths, write_blocks
-    from vqaudio.corpus.tokenize import source_of
 
     sounds = find_sounds(inputs)
     paths = sound_paths(out, file_names(sounds), [sound.path for sound in sounds])

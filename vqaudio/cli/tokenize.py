@@ -1,12 +1,14 @@
 """`vqaudio tokenize`: sounds -> token shards."""
 
+import json
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vqaudio.cli.output import output_folder
-from vqaudio.cli.terminal import leave_if_failed, progress, say
+from vqaudio.cli.terminal import complain, say
 
 
 def tokenize(
@@ -26,29 +28,61 @@ def tokenize(
     ] = "speech-16k",
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Windows encoded at once; by default one a core."),
+        typer.Option(metavar="N", min=1, help="Processes, one core each.", show_default="all cores"),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first sound that fails.")
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Check all shards afterwards, and that some sounds give the same tokens."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one line of JSON, and no progress.")
+    ] = False,
 ) -> None:
     """Turn sounds into token shards (Parquet). Called again, it does what is missing."""
+    from vqaudio.cli.corpus_progress import corpus_progress
     from vqaudio.cli.models import load_codec
     from vqaudio.corpus.ledger import LEDGER_NAME
-    from vqaudio.corpus.manifest import Sound, find_sounds
+    from vqaudio.corpus.manifest import find_sounds
+    from vqaudio.corpus.summary import write_summary
+    from vqaudio.corpus.tokenize import fitting_workers
     from vqaudio.corpus.tokenize import tokenize as tokenize_sounds
+    from vqaudio.corpus.verify import verify as verify_tokens
 
     sounds = find_sounds(inputs)
-    with output_folder(out), progress() as bar:
+    used = workers or fitting_workers(sounds)
+    with output_folder(out):
         model = load_codec(codec)
-        task = bar.add_task("tokenizing", total=len(sounds))
-
-        def advance(sound: Sound, reason: str) -> None:
-            bar.advance(task)
-
-        summary = tokenize_sounds(model, sounds, out, workers, advance)
-    there = f" ({summary.skipped} of them before)" if summary.skipped else ""
-    say(
-        f"{summary.done + summary.skipped} of {len(sounds)} sounds tokenized{there} in {out}: "
-        f"{summary.seconds:.1f} s of sound, {summary.codes} codes"
-    )
+        began = time.monotonic()
+        with corpus_progress(sounds, quiet=as_json) as watch:
+            summary = tokenize_sounds(model, sounds, out, used, strict, watch=watch)
+        took = time.monotonic() - began
+        report = write_summary(out, model, summary, took, {"workers": used})
+    if as_json:
+        print(json.dumps(report))
+    else:
+        there = f" ({summary.skipped} of them before)" if summary.skipped else ""
+        say(
+            f"{summary.done + summary.skipped} of {summary.inputs} sounds tokenized{there} in {out}: "
+            f"{report['hours'] * 3600:.1f} s of sound, {report['tokens']} codes, "
+            f"{report['bits_per_second']:.0f} bit/s, "
+            f"{report['run']['times_real_time']:.0f} times real time"
+        )
+    if verify:
+        found = verify_tokens(model, sounds, out)
+        say(
+            f"verified: {found.shards} shards and {found.rows} rows are as written, "
+            f"{found.encoded_again} sounds encoded again give the same tokens"
+        )
     if summary.failed:
-        say(f"{len(summary.failed)} failed, for the reasons in {out / LEDGER_NAME}")
-    leave_if_failed([entry.reason for entry in summary.failed], summary.done + summary.skipped)
+        say(f"{summary.failed} failed, for the reasons in {out / LEDGER_NAME}")
+        for reason in summary.examples:
+            complain(reason)
+        if summary.failed > len(summary.examples):
+            for kind, count in summary.reasons.most_common():
+                say(f"{count:7} {kind}")
+        raise typer.Exit(3 if summary.done + summary.skipped else 2)

@@ -1,35 +1,27 @@
 """A corpus of sounds -> token shards, so that nothing is lost, hidden or done twice."""
 
-import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import islice
-from pathlib import Path
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
-from vqaudio.audio import AnyPath, stream_audio
+from vqaudio.audio import RESAMPLER, AnyPath
 from vqaudio.codec.model import Codec
+from vqaudio.codec.windows import default_workers
 from vqaudio.codes import Codes
-from vqaudio.corpus.ledger import (
-    Entry,
-    append_lines,
-    file_sha256,
-    read_ledger,
-    rewrite_ledger,
-)
+from vqaudio.corpus.encoding import Encoded, Failure
+from vqaudio.corpus.folder import TokenFolder, locked
+from vqaudio.corpus.local import Heard, Result, Results, encode_by_workers, encode_here
 from vqaudio.corpus.manifest import Sound
-from vqaudio.corpus.shards import SHARD_PATTERN, TokenRow, check_sum, fill_shard, read_spec
 from vqaudio.errors import UserError
-from vqaudio.files import make_folder, replacing
 from vqaudio.prior.model import CodecSpec
 
-SOUNDS_PER_CALL = 16  # short sounds share the workers of one call of the codec
-ROWS_PER_SHARD = 1024
-CODES_PER_SHARD = 1 << 21  # with the rows, what a kill can cost: some two hours of speech
+LITTLE_BYTES = 1 << 23  # some minutes of sound
+MOST_REASONS = 10  # that a summary tells in full
+
+Engine = Callable[[Codec, Sequence[Sound], Iterator[int], Heard], Results]
 
 
 @dataclass
@@ -37,231 +29,146 @@ class Summary:
     """What a run of `tokenize` did.
 
     Args:
+        inputs: sounds of the list.
         done: sounds tokenized by this run.
         skipped: sounds that an earlier run had done.
-        failed: sounds that could not be tokenized, with the reason.
+        failed: sounds that could not be tokenized.
+        reasons: how many of them for which kind of reason.
+        examples: the first few reasons in full, with the file's name.
         seconds: of sound tokenized by this run.
         codes: integers written by this run.
     """
 
+    inputs: int
     done: int = 0
     skipped: int = 0
-    failed: list[Entry] = field(default_factory=list)
+    failed: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
     seconds: float = 0.0
     codes: int = 0
+
+    def count(self, codes: Codes) -> None:
+        """One more is done."""
+        self.done += 1
+        self.seconds += codes.duration_seconds
+        self.codes += sum(level.numel() for level in codes.levels)
+
+    def count_failure(self, reason: str, sound: Sound) -> None:
+        """One more has failed."""
+        self.failed += 1
+        self.reasons[kind_of(reason, sound)] += 1
+        if len(self.examples) < MOST_REASONS:
+            self.examples.append(reason)
+
+
+@dataclass
+class Watch:
+    """What is told of a run while it lasts; nobody listens unless told otherwise.
+
+    Args:
+        began: the summary so far, when it is known what is missing.
+        heard: seconds of sound that were encoded just now.
+        done: the summary so far, after every sound.
+    """
+
+    began: Callable[[Summary], None] = lambda summary: None
+    heard: Callable[[float], None] = lambda seconds: None
+    done: Callable[[Summary], None] = lambda summary: None
 
 
 def tokenize(
     codec: Codec,
     sounds: Sequence[Sound],
     out: AnyPath,
-    workers: int | None = None,
-    on_done: Callable[[Sound, str], None] | None = None,
+    workers: int = 1,
+    strict: bool = False,
+    engine: Engine | None = None,
+    watch: Watch | None = None,
 ) -> Summary:
     """Encode sounds into the shards of a token folder, which has a ledger of every one of them.
 
     A run that was killed, or had failures, is taken up again by calling it once more: sounds in a
-    whole shard are passed over, all others are encoded.
+    whole shard are passed over, all others are encoded. The shards are those of a run that was not
+    killed, row for row.
 
     Args:
         codec: the same for all runs into a folder.
-        sounds: ids are the names of rows.
+        sounds: the same for all runs into a folder; ids are the names of rows.
         out: the folder; it is made if it is not there.
-        workers: see `Codec.encode`.
-        on_done: told of every sound that is through, skipped ones too, with the reason of its
-            failure or an empty text.
+        workers: processes that read and encode, one thread each; with 1, it is done here.
+        strict: stop at the first sound that fails.
+        engine: what reads and encodes; by default this machine's processes.
+        watch: told how it goes.
 
     Returns:
         What happened. Shards and ledger hold it too, once this returns.
 
     Raises:
         UserError: a level of the codec has no codes, the folder is in use, cannot be written, is
-            damaged, holds the tokens of another codec or another sound under the same id.
+            damaged, holds the tokens of another codec or of other sounds; or, where it is strict,
+            the reason of the first failure.
     """
     codec.check_discrete()
-    summary = Summary()
-    if len({sound.id for sound in sounds}) < len(sounds):
-        raise UserError("two sounds have the same id; name them apart")
-    columns = sorted({name for sound in sounds for name in sound.fields})
+    if workers < 1:
+        raise UserError(f"workers {workers}: must be at least 1")
+    if engine is None:
+        engine = encode_here if workers == 1 else _by(workers)
+    watch = watch or Watch()
     spec = CodecSpec(codec.sample_rate, codec.hops, codec.codebook_sizes, codec.fingerprint)
-    with _locked(make_folder(out)) as folder:
-        shards = _Shards(folder, spec, columns)
-        missing = []
-        for sound in sounds:
-            if shards.has(sound):
-                summary.skipped += 1
-                _tell(on_done, sound)
-            else:
-                missing.append(sound)
-        try:
-            for sound, codes in _encode(codec, missing, workers):
-                if isinstance(codes, str):
-                    summary.failed.append(shards.fail(sound, codes))
-                    _tell(on_done, sound, codes)
-                    continue
-                shards.add(sound, codes)
-                summary.done += 1
-                summary.seconds += codes.duration_seconds
-                summary.codes += sum(level.numel() for level in codes.levels)
-                _tell(on_done, sound)
-        finally:  # what is encoded is kept, whatever stopped us
-            shards.close()
+    with locked(out) as path:
+        folder = TokenFolder(path, spec, {"resampler": RESAMPLER}, sounds)
+        missing = list(folder.missing())
+        summary = Summary(len(sounds), skipped=len(sounds) - len(missing))
+        watch.began(summary)
+
+        def heard(frames: int) -> None:
+            watch.heard(frames * codec.hops[0] / codec.sample_rate)
+
+        with folder.kept(), closing(engine(codec, sounds, iter(missing), heard)) as results:
+            for result in in_order(results, missing):
+                if isinstance(result, Failure):
+                    folder.fail(result.position, result.reason)
+                    summary.count_failure(result.reason, sounds[result.position])
+                    if strict:
+                        raise UserError(result.reason)
+                else:
+                    folder.add(result.position, result.codes, result.sha256)
+                    summary.count(result.codes)
+                watch.done(summary)
     return summary
 
 
-def _tell(on_done: Callable[[Sound, str], None] | None, sound: Sound, reason: str = "") -> None:
-    if on_done is not None:
-        on_done(sound, reason)
+def fitting_workers(sounds: Sequence[Sound]) -> int:
+    """Workers for a corpus: all cores, but one where starting more would take longer than the work."""
+    size = 0
+    for sound in sounds:
+        with suppress(OSError):
+            size += os.path.getsize(sound.path)
+        if size > LITTLE_BYTES:
+            return default_workers()
+    return 1
 
 
-def encode_sound(codec: Codec, sound: Sound, workers: int | None = None) -> Codes:
-    """Codes of a sound of a corpus.
-
-    Raises:
-        UserError: the sound cannot be read.
-    """
-    return _encode_several(codec, [sound], workers)[0]
-
-
-def _encode(
-    codec: Codec, sounds: Sequence[Sound], workers: int | None
-) -> Iterator[tuple[Sound, Codes | str]]:
-    """Codes of every sound, or the reason why there are none."""
-    remaining = iter(sounds)
-    while several := list(islice(remaining, SOUNDS_PER_CALL)):
-        try:
-            yield from zip(several, _encode_several(codec, several, workers), strict=True)
-            continue
-        except (UserError, OSError):
-            pass  # one of them cannot be read: alone, each gives its codes or its reason
-        for sound in several:
-            try:
-                yield sound, encode_sound(codec, sound, workers)
-            except (UserError, OSError) as error:
-                yield sound, " ".join(str(error).split())
+def in_order(results: Iterable[Result], positions: Iterable[int]) -> Iterator[Result]:
+    """Results in the order of their positions, each as soon as those before it are there."""
+    early: dict[int, Encoded | Failure] = {}
+    arriving = iter(results)
+    for position in positions:
+        while position not in early:
+            result = next(arriving)
+            early[result.position] = result
+        yield early.pop(position)
 
 
-def _encode_several(codec: Codec, sounds: list[Sound], workers: int | None) -> list[Codes]:
-    codes = codec.encode([source_of(codec, sound) for sound in sounds], workers=workers)
-    assert isinstance(codes, list)
-    return codes
+def _by(workers: int) -> Engine:
+    def engine(codec: Codec, sounds: Sequence[Sound], positions: Iterator[int], heard: Heard) -> Results:
+        return encode_by_workers(codec, sounds, positions, heard, workers)
+
+    return engine
 
 
-def source_of(codec: Codec, sound: Sound) -> Path | Tensor:
-    """What `Codec.encode` takes: a file is streamed, a clip of one is held as a whole."""
-    if not sound.start_seconds and sound.duration_seconds is None:
-        return sound.path
-    clip = stream_audio(
-        sound.path,
-        codec.sample_rate,
-        start_seconds=sound.start_seconds,
-        duration_seconds=sound.duration_seconds,
-    )
-    return torch.cat(list(clip))
-
-
-class _Shards:
-    """The shards of a folder and its ledger, in step.
-
-    The ledger has a shard's lines before the shard takes its name, so a shard that is there is in
-    the ledger, and one in the ledger that is not there was lost: its sounds count as missing.
-    """
-
-    def __init__(self, folder: Path, spec: CodecSpec, columns: Sequence[str]) -> None:
-        self.folder, self.spec, self.columns = folder, spec, columns
-        self.ledger = read_ledger(folder)
-        present = {path.name: path for path in sorted(folder.glob(SHARD_PATTERN))}
-        for name, path in present.items():
-            if name not in self.ledger.shards:
-                raise UserError(f"{path}: not in the ledger beside it; move it to a folder of its own")
-            check_sum(path, self.ledger.shards[name])
-            other = read_spec(path)
-            if other != spec:
-                raise UserError(
-                    f"{path}: made by codec {other.fingerprint[:12]}, this one is "
-                    f"{spec.fingerprint[:12]}; choose another folder"
-                )
-        self.ledger.shards = {n: s for n, s in self.ledger.shards.items() if n in present}
-        self.ledger.entries = {
-            name: entry
-            for name, entry in self.ledger.entries.items()
-            if not entry.done or entry.shard in present
-        }
-        rewrite_ledger(folder, self.ledger)
-        self._next = max((int(name[7:-8]) for name in present), default=-1) + 1
-        self._rows: list[TokenRow] = []
-        self._entries: list[Entry] = []
-        self._codes = 0
-        self._hashed = ("", "")
-
-    def has(self, sound: Sound) -> bool:
-        """Whether a shard holds this sound; not just one of its name."""
-        entry = self.ledger.entries.get(sound.id)
-        if entry is None or not entry.done:
-            return False
-        known = self._describe(sound, entry.sha256)
-        if replace(known, shard=entry.shard) == entry:
-            return True
-        # Files may have moved since; then their bytes tell.
-        if replace(self._describe(sound), shard=entry.shard, audio=entry.audio) == entry:
-            return True
-        raise UserError(
-            f"{sound.path}: id {sound.id!r} is that of {entry.audio} in {self.folder}; "
-            "name them apart, or choose another folder"
-        )
-
-    def add(self, sound: Sound, codes: Codes) -> None:
-        """Keep a sound's codes for the next shard, and write that when there are enough."""
-        self._rows.append(TokenRow(sound.id, codes, sound.fields))
-        self._entries.append(self._describe(sound))
-        self._codes += sum(level.numel() for level in codes.levels)
-        if len(self._rows) >= ROWS_PER_SHARD or self._codes >= CODES_PER_SHARD:
-            self._flush()
-
-    def fail(self, sound: Sound, reason: str) -> Entry:
-        """Put a failure on record."""
-        entry = replace(self._describe(sound, ""), reason=reason)
-        append_lines(self.folder, [entry], {})
-        self.ledger.entries[entry.id] = entry
-        return entry
-
-    def close(self) -> None:
-        """Write what is left, and the ledger with one line for every sound and shard."""
-        if self._rows:
-            self._flush()
-        rewrite_ledger(self.folder, self.ledger)
-
-    def _flush(self) -> None:
-        name = f"tokens-{self._next:05d}.parquet"
-        entries = [replace(entry, shard=name) for entry in self._entries]
-        with replacing(self.folder / name) as part:
-            fill_shard(part, self.spec, self._rows, self.columns)
-            shards = {name: file_sha256(part)}
-            append_lines(self.folder, entries, shards)
-        self.ledger.shards |= shards
-        self.ledger.entries |= {entry.id: entry for entry in entries}
-        self._next += 1
-        self._rows, self._entries, self._codes = [], [], 0
-
-    def _describe(self, sound: Sound, sha256: str | None = None) -> Entry:
-        path = os.path.abspath(sound.path)
-        if sha256 is None:
-            if self._hashed[0] != path:  # clips of one file come one after the other
-                self._hashed = (path, file_sha256(path) if os.path.isfile(path) else "")
-            sha256 = self._hashed[1]
-        return Entry(sound.id, path, sha256, sound.start_seconds, sound.duration_seconds)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[Path]:
-    """Have a folder to oneself for as long as the process lives."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise UserError(f"{folder}: another run is writing there; wait for it, or stop it") from None
-    try:
-        yield folder
-    finally:
-        os.close(handle)
+def kind_of(reason: str, sound: Sound) -> str:
+    """What a reason says of any file: without its name, its numbers and the mend."""
+    said = reason.removeprefix(f"{sound.path}: ").split(";")[0]
+    return re.sub(r"\d[\d.,]*", "N", said)

@@ -1,0 +1,92 @@
+"""How a run over a corpus goes, at the terminal: hours done of hours found, speed, failures."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event, Thread
+
+import soundfile
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from vqaudio.cli.terminal import err
+from vqaudio.corpus.manifest import Sound
+from vqaudio.corpus.tokenize import Summary, Watch
+
+
+@contextmanager
+def corpus_progress(sounds: Sequence[Sound], quiet: bool = False) -> Iterator[Watch]:
+    """Draw a bar where somebody is looking; the hours of a corpus are found out meanwhile.
+
+    Args:
+        sounds: of the corpus.
+        quiet: draw nothing.
+    """
+    if quiet or not err.is_terminal:
+        yield Watch()
+        return
+    description, *rest = (
+        TextColumn("{task." + name + "}")
+        for name in ("description", "fields[hours]", "fields[speed]", "fields[failed]")
+    )
+    with Progress(
+        SpinnerColumn(),
+        description,
+        BarColumn(),
+        *rest,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        speed_estimate_period=120,
+    ) as bar:
+        task = bar.add_task("tokenizing", total=None, hours="", speed="", failed="")
+        shown = bar.tasks[0]
+        stop = Event()
+
+        def find_hours() -> None:
+            found = 0.0
+            for number, sound in enumerate(sounds):
+                if stop.is_set():
+                    return
+                found += _seconds(sound)
+                if number % 100 == 0:
+                    bar.update(task, hours=f"{found / 3600:.2f} h found")
+            bar.update(task, total=found)
+
+        def began(summary: Summary) -> None:
+            bar.update(task, description=f"tokenizing, {summary.skipped} done before")
+
+        def heard(seconds: float) -> None:
+            bar.update(task, advance=seconds)
+            of = "" if shown.total is None else f" of {shown.total / 3600:.2f}"
+            elapsed = shown.elapsed or 1.0
+            bar.update(
+                task,
+                hours=f"{shown.completed / 3600:.2f}{of} h",
+                speed=f"{shown.completed / elapsed:.0f} x real time",
+            )
+
+        def done(summary: Summary) -> None:
+            if summary.failed:
+                bar.update(task, failed=f"[red]{summary.failed} failed")
+
+        Thread(target=find_hours, daemon=True).start()
+        try:
+            yield Watch(began, heard, done)
+        finally:
+            stop.set()
+
+
+def _seconds(sound: Sound) -> float:
+    """How long a sound is, by its manifest or its file's header; 0 if that cannot be read."""
+    if sound.duration_seconds is not None:
+        return sound.duration_seconds
+    try:
+        return max(0.0, float(soundfile.info(str(sound.path)).duration) - sound.start_seconds)
+    except Exception:  # whoever reads it will say why
+        return 0.0

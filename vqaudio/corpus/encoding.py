@@ -1,0 +1,186 @@
+"""A sound of a corpus as codes, in pieces that several processes can share."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqaudio.audio import stream_audio
+from vqaudio.codec.inputs import Counted
+from vqaudio.codec.model import Codec
+from vqaudio.codec.passes import encode_windows, windows_of
+from vqaudio.codec.windows import AudioWindow
+from vqaudio.codes import Codes, frames_for
+from vqaudio.corpus.ledger import file_sha256
+from vqaudio.corpus.manifest import Sound
+from vqaudio.errors import UserError
+
+Levels = list[np.ndarray[Any, Any]]  # per level, integers [Q, F_l] in few bytes
+PREFETCHED_BYTES = 1 << 23
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The samples of the window `number` of the input at `position`."""
+
+    position: int
+    number: int
+    samples: AudioWindow
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The codes of the window `number` of the input at `position`."""
+
+    position: int
+    number: int
+    levels: Levels
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The input at `position` was read: so many windows and samples, and the sha256 of its file."""
+
+    position: int
+    windows: int
+    num_samples: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the input at `position` has no codes."""
+
+    position: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """All codes of the input at `position`, and the sha256 of its file."""
+
+    position: int
+    codes: Codes
+    sha256: str
+
+
+def source_of(codec: Codec, sound: Sound) -> Path | Tensor:
+    """What `Codec.encode` takes: a file is streamed, a clip of one is held as a whole."""
+    if not sound.start_seconds and sound.duration_seconds is None:
+        return sound.path
+    return torch.cat(list(_samples(codec, sound)))
+
+
+def _samples(codec: Codec, sound: Sound) -> Iterator[Tensor]:
+    return stream_audio(
+        sound.path,
+        codec.sample_rate,
+        start_seconds=sound.start_seconds,
+        duration_seconds=sound.duration_seconds,
+    )
+
+
+def read_sound(codec: Codec, position: int, sound: Sound) -> Iterator[Window | End | Failure]:
+    """Read and resample a sound, a window at a time.
+
+    Yields:
+        Its windows and its end, or after some windows the reason why it cannot be read.
+    """
+    try:
+        blocks = Counted(_samples(codec, sound))
+        number = -1
+        for number, window in enumerate(windows_of(codec, blocks)):
+            yield Window(position, number, window)
+        yield End(position, number + 1, blocks.num_samples, file_sha256(sound.path))
+    except Exception as error:  # whatever a file does to its readers, the others are read
+        yield Failure(position, _reason(sound, error))
+
+
+def encode_part(codec: Codec, window: Window) -> Part:
+    """Codes of a window."""
+    return Part(
+        window.position, window.number, _small(codec, encode_windows(codec, [window.samples])[0])
+    )
+
+
+def encode_batch(codec: Codec, windows: list[Window]) -> list[Part]:
+    """Codes of windows of one length, of any sounds, in one pass: for devices other than a CPU."""
+    found = encode_windows(codec, [window.samples for window in windows])
+    return [
+        Part(window.position, window.number, _small(codec, levels))
+        for window, levels in zip(windows, found, strict=True)
+    ]
+
+
+class Assembly:
+    """Codes of sounds whose parts come in any order, from several processes, some of them twice."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+        self._parts: dict[int, dict[int, Levels]] = {}
+        self._ends: dict[int, End] = {}
+
+    def put(self, piece: Part | End | Failure) -> Encoded | Failure | None:
+        """Take a piece in; gives the sound that it completes, or its failure."""
+        position = piece.position
+        if isinstance(piece, Failure):
+            self._drop(position)
+            return piece
+        if isinstance(piece, End):
+            self._ends[position] = piece
+        else:
+            self._parts.setdefault(position, {})[piece.number] = piece.levels
+        end, parts = self._ends.get(position), self._parts.get(position, {})
+        if end is None or len(parts) < end.windows:
+            return None
+        self._drop(position)
+        return Encoded(position, self._codes(end, [parts[n] for n in range(end.windows)]), end.sha256)
+
+    def _codes(self, end: End, parts: list[Levels]) -> Codes:
+        levels = []
+        for pieces, hop in zip(zip(*parts, strict=True), self.codec.hops, strict=True):
+            codes = np.concatenate(pieces, axis=1)[:, : frames_for(end.num_samples, hop)]
+            levels.append(torch.from_numpy(codes.astype(np.int32)))
+        codec = self.codec
+        return Codes(levels, end.num_samples, codec.sample_rate, codec.hops, codec.fingerprint)
+
+    def _drop(self, position: int) -> None:
+        self._parts.pop(position, None)
+        self._ends.pop(position, None)
+
+
+def prefetch(sound: Sound) -> None:
+    """Ask the system to have the beginning of a file in memory by the time that it is read."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with suppress(OSError):  # whoever reads it will say why
+        if stat.S_ISREG(os.stat(sound.path).st_mode):
+            handle = os.open(sound.path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(handle, 0, PREFETCHED_BYTES, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(handle)
+
+
+def _small(codec: Codec, levels: list[Tensor]) -> Levels:
+    return [
+        codes.numpy().astype(np.uint16 if max(sizes) <= 1 << 16 else np.int32)
+        for codes, sizes in zip(levels, codec.codebook_sizes, strict=True)
+    ]
+
+
+def _reason(sound: Sound, error: Exception) -> str:
+    """One line, which names the file."""
+    said = " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return said
+    if isinstance(error, OSError) and error.strerror:
+        return f"{sound.path}: {error.strerror}; mend it, or leave it out"
+    return f"{sound.path}: cannot be read ({type(error).__name__}: {said}); leave it out"
