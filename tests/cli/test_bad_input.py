@@ -38,7 +38,7 @@ def test_a_bad_sound(
     prior = ["--prior", models.prior] if verb == "demo" else []
     ran = program(verb, bad_sound, "--out", out, "--codec", models.codec, *prior)
     assert_one_line(ran, bad_sound)
-    assert files_in(out) <= ({"ledger.jsonl"} if verb == "tokenize" else set())
+    assert files_in(out) <= ({"ledger.jsonl", "summary.json"} if verb == "tokenize" else set())
 
 
 @pytest.mark.parametrize("verb", ["tokenize", "reconstruct"])

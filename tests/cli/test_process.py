@@ -75,13 +75,12 @@ def test_an_interrupted_tokenize_goes_on(models: Models, wav: WavMaker, tmp_path
     script = (
         "import os, signal, sys\n"
         "from vqaudio.cli.app import main\n"
-        "from vqaudio.corpus import tokenize\n"
-        "encode, left = tokenize._encode_several, [2]\n"
-        "def interrupted(*args):\n"
-        "    left[0] -= 1\n"
-        "    if not left[0]: os.kill(os.getpid(), signal.SIGINT)\n"
-        "    return encode(*args)\n"
-        "tokenize._encode_several = interrupted\n"
+        "from vqaudio.corpus.tokenize import Summary\n"
+        "count = Summary.count\n"
+        "def interrupted(self, codes):\n"
+        "    count(self, codes)\n"
+        "    if self.done == 16: os.kill(os.getpid(), signal.SIGINT)\n"
+        "Summary.count = interrupted\n"
         "main(sys.argv[1:])\n"
     )
     words = [

@@ -222,3 +222,33 @@ def test_unusual_sounds_just_work(
     assert ran.status == 0, ran.err
     assert ("mixed down" in ran.err) == ("channels" in kind)
     assert soundfile.info(tmp_path / "out" / "tone.wav").frames == 4800
+
+
+def test_tokenize_sums_up(program: Program, models: Models, wav: WavMaker, tmp_path: Path) -> None:
+    wav("in/a.wav", 0.5, seed=1)
+    wav("in/b.wav", 0.3, seed=2)
+    (tmp_path / "in" / "c.wav").write_text("no sound")
+    out = tmp_path / "tokens"
+    words = ["tokenize", tmp_path / "in", "--out", out, "--codec", models.codec]
+    ran = program(*words, "--workers", "2", "--json")
+    assert ran.status == 3
+    said = json.loads(ran.out)
+    assert said == json.loads((out / "summary.json").read_text())
+    assert (said["sounds"], said["done"], said["failed"]) == (3, 2, 1)
+    assert said["failures"] == {"not a sound file (Format not recognised)": 1}
+    corpus = TokenCorpus(out)
+    assert said["hours"] == pytest.approx(0.8 / 3600)
+    assert said["tokens"] == sum(level.numel() for row in corpus for level in row.codes.levels)
+    for level, books in enumerate(said["codebooks"]):
+        for quantizer, book in enumerate(books):
+            codes = torch.cat([row.codes.levels[level][quantizer] for row in corpus])
+            assert book["size"] == corpus.codebook_sizes[level][quantizer]
+            assert book["used"] == len(codes.unique())
+            shares = codes.bincount() / len(codes)
+            assert book["entropy_bits"] == pytest.approx(-(shares * shares.clamp(1e-9).log2()).sum())
+    ran = program(*words, "--verify")
+    assert "2 of 3 sounds tokenized (2 of them before)" in ran.out
+    assert "verified: 1 shards and 2 rows" in ran.out
+    ran = program(*words, "--strict")
+    assert ran.status == 2
+    assert "c.wav: not a sound file" in ran.err

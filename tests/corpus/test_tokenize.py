@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -17,10 +18,13 @@ from tests.models import waveform_codec
 from tests.sounds import WavMaker
 from vqaudio.audio import AudioWriter, read_audio
 from vqaudio.codec.model import Codec
+from vqaudio.corpus import local
+from vqaudio.corpus.encoding import Window, source_of
 from vqaudio.corpus.ledger import LEDGER_NAME, read_ledger
-from vqaudio.corpus.manifest import Sound, find_sounds
+from vqaudio.corpus.manifest import Sound
 from vqaudio.corpus.shards import TokenCorpus
-from vqaudio.corpus.tokenize import encode_sound, tokenize
+from vqaudio.corpus.tokenize import Summary, Watch, tokenize
+from vqaudio.corpus.verify import verify
 from vqaudio.errors import UserError
 
 
@@ -37,7 +41,7 @@ def make_sounds(wav: WavMaker, count: int) -> list[Sound]:
 
 
 def small_shards(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    monkeypatch.setattr("vqaudio.corpus.tokenize.ROWS_PER_SHARD", rows)
+    monkeypatch.setattr("vqaudio.corpus.folder.ROWS_PER_SHARD", rows)
 
 
 def statuses(out: Path) -> dict[str, str]:
@@ -45,26 +49,35 @@ def statuses(out: Path) -> dict[str, str]:
     return {line["id"]: line["status"] for line in lines if "id" in line}
 
 
+def shards_of(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(out.glob("tokens-*.parquet"))}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_rows_are_what_the_codec_gives(
-    wav: WavMaker, tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch
+    wav: WavMaker, tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     small_shards(monkeypatch, 8)
-    sounds = make_sounds(wav, 20)
-    told: list[str] = []
-    summary = tokenize(codec, sounds, tmp_path / "out", on_done=lambda sound, _: told.append(sound.id))
-    assert (summary.done, summary.skipped, summary.failed) == (20, 0, [])
-    assert told == [sound.id for sound in sounds]
-    corpus = TokenCorpus(tmp_path / "out")
-    assert corpus.ids == told
+    sounds, out = make_sounds(wav, 20), tmp_path / "out"
+    heard: list[float] = []
+    done: list[int] = []
+    watch = Watch(heard=heard.append, done=lambda summary: done.append(summary.done))
+    summary = tokenize(codec, sounds, out, workers, watch=watch)
+    assert (summary.inputs, summary.done, summary.skipped, summary.failed) == (20, 20, 0, 0)
+    assert done == list(range(1, 21))
+    assert sum(heard) == pytest.approx(summary.seconds, rel=0.2)  # whole frames
+    corpus = TokenCorpus(out)
+    assert corpus.ids == [sound.id for sound in sounds]
     assert corpus.codec == codec.fingerprint
     for sound, row in zip(sounds, corpus, strict=True):
         assert row.codes == codec.encode(sound.path)
         assert row.fields == sound.fields
     assert summary.codes == sum(level.numel() for row in corpus for level in row.codes.levels)
-    assert set(statuses(tmp_path / "out").values()) == {"done"}
-    assert sorted(os.listdir(tmp_path / "out")) == [LEDGER_NAME] + [
-        f"tokens-0000{n}.parquet" for n in range(3)
+    entries = read_ledger(out).entries
+    assert [(e.id, e.shard, e.row) for e in entries.values()] == [
+        (f"s{n}", f"tokens-0000{n // 8}.parquet", n % 8) for n in range(20)
     ]
+    assert sorted(os.listdir(out)) == [LEDGER_NAME] + [f"tokens-0000{n}.parquet" for n in range(3)]
 
 
 def test_order_company_and_workers_change_no_code(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
@@ -75,6 +88,82 @@ def test_order_company_and_workers_change_no_code(wav: WavMaker, tmp_path: Path,
     whole = {row.id: row.codes for row in TokenCorpus(tmp_path / "a")}
     for row in TokenCorpus(tmp_path / "b"):
         assert row.codes == whole[row.id]
+    tokenize(codec, sounds, tmp_path / "c", workers=3)
+    assert shards_of(tmp_path / "c") == shards_of(tmp_path / "a")
+
+
+def long_sound(path: Path, minutes: int) -> Path:
+    torch.manual_seed(minutes)
+    with AudioWriter(path, 16000) as writer:
+        for _ in range(minutes):
+            writer.write(0.1 * torch.randn(1, 16000 * 60))
+    return path
+
+
+def test_windows_of_a_long_sound_are_left_to_idle_workers(
+    tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = long_sound(tmp_path / "long.flac", 4)
+    sounds = [Sound("long", path), Sound("bad", tmp_path / "no.wav"), Sound("again", path, 1.0)]
+    left: list[int] = []
+    take = local._Pool._take
+
+    def spy(pool: Any, worker: Any, piece: Any) -> Iterator[local.Result]:
+        if isinstance(piece, Window):
+            left.append(piece.number)
+        yield from take(pool, worker, piece)
+
+    monkeypatch.setattr(local._Pool, "_take", spy)
+    summary = tokenize(codec, sounds, tmp_path / "out", workers=4)
+    assert (summary.done, summary.failed) == (2, 1)
+    assert left
+    rows = {row.id: row.codes for row in TokenCorpus(tmp_path / "out")}
+    assert rows == {"long": codec.encode(path), "again": codec.encode(read_audio(path)[0][0, 16000:])}
+
+
+def test_workers_that_die_lose_nothing(
+    wav: WavMaker, tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sounds = make_sounds(wav, 30)
+    sounds.append(Sound("long", long_sound(tmp_path / "long.flac", 3)))
+    tokenize(codec, sounds, tmp_path / "calm", workers=1)
+    killed: list[int] = []
+    take = local._Pool._take
+
+    def spy(pool: Any, worker: Any, piece: Any) -> Iterator[local.Result]:
+        yield from take(pool, worker, piece)
+        victim = random.Random(len(killed)).choice(pool.workers)
+        if len(killed) < 4 and all(other.process.is_alive() for other in pool.workers):
+            killed.append(victim.process.pid)
+            os.kill(victim.process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(local._Pool, "_take", spy)
+    monkeypatch.setattr(local, "DEATHS", 5)
+    summary = tokenize(codec, sounds, tmp_path / "out", workers=2)
+    assert len(set(killed)) == 4
+    assert summary.failed == 0
+    assert shards_of(tmp_path / "out") == shards_of(tmp_path / "calm")
+
+
+def test_a_sound_that_kills_its_readers_is_left_out(
+    wav: WavMaker, tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sounds = make_sounds(wav, 8)
+    give = local._Pool._give
+
+    def deadly(pool: Any, worker: Any) -> bool:
+        given = give(pool, worker)
+        if 3 in worker.sounds:
+            worker.process.kill()
+            worker.process.join()
+        return given
+
+    monkeypatch.setattr(local._Pool, "_give", deadly)
+    monkeypatch.setattr(local, "AHEAD", 1)
+    summary = tokenize(codec, sounds, tmp_path / "out", workers=2)
+    assert (summary.done, summary.failed) == (7, 1)
+    assert "3.wav: ends the process that reads it (SIGKILL)" in summary.examples[0]
+    assert "s3" not in TokenCorpus(tmp_path / "out").ids
 
 
 def test_clips_are_their_part_of_the_file(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
@@ -84,42 +173,46 @@ def test_clips_are_their_part_of_the_file(wav: WavMaker, tmp_path: Path, codec: 
     rows = {row.id: row.codes for row in TokenCorpus(tmp_path / "out")}
     audio, rate = read_audio(path, start_seconds=0.25)
     assert rows["b"] == codec.encode(audio, rate)
-    assert rows["a"] == encode_sound(codec, sounds[1])
+    assert rows["a"] == codec.encode(source_of(codec, sounds[1]))
     assert abs(rows["a"].num_samples - 4000) <= 1
     assert rows["whole"].num_samples == 16000
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 def test_every_input_is_in_a_shard_or_has_its_reason(
-    wav: WavMaker, tmp_path: Path, codec: Codec, bad_sound: Path
+    wav: WavMaker, tmp_path: Path, codec: Codec, bad_sound: Path, workers: int
 ) -> None:
     sounds = make_sounds(wav, 5)
     bad = Sound("bad", bad_sound)
-    told: dict[str, str] = {}
-    summary = tokenize(
-        codec,
-        [*sounds[:2], bad, *sounds[2:]],
-        tmp_path / "out",
-        on_done=lambda sound, reason: told.update({sound.id: reason}),
-    )
-    assert summary.done == 5
-    [failure] = summary.failed
-    assert str(bad_sound) in failure.reason
-    assert told["bad"] == failure.reason
-    assert "\n" not in failure.reason
+    summary = tokenize(codec, [*sounds[:2], bad, *sounds[2:]], tmp_path / "out", workers)
+    assert (summary.done, summary.failed) == (5, 1)
+    [reason] = summary.examples
+    assert str(bad_sound) in reason
+    assert "\n" not in reason
+    [kind] = summary.reasons
+    assert str(bad_sound) not in kind
     assert statuses(tmp_path / "out") == {"bad": "failed", **{f"s{n}": "done" for n in range(5)}}
-    assert read_ledger(tmp_path / "out").entries["bad"].reason == failure.reason
-    assert sorted(TokenCorpus(tmp_path / "out").ids) == [f"s{n}" for n in range(5)]
+    assert read_ledger(tmp_path / "out").entries["bad"].reason == reason
+    assert TokenCorpus(tmp_path / "out").ids == [f"s{n}" for n in range(5)]
+
+
+def test_a_strict_run_stops_at_the_first_failure(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
+    sounds = make_sounds(wav, 5)
+    sounds[2] = Sound("bad", tmp_path / "no.wav")
+    with pytest.raises(UserError, match=r"no.wav: no such file"):
+        tokenize(codec, sounds, tmp_path / "out", strict=True)
+    assert statuses(tmp_path / "out") == {"s0": "done", "s1": "done", "bad": "failed"}
 
 
 def test_a_mended_input_is_taken_up_again(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
     sounds = make_sounds(wav, 3)
     missing = Sound("late", tmp_path / "in" / "late.wav")
     out = tmp_path / "out"
-    assert len(tokenize(codec, [*sounds, missing], out).failed) == 1
+    assert tokenize(codec, [*sounds, missing], out).failed == 1
     first = (out / "tokens-00000.parquet").read_bytes()
     wav("in/late.wav")
     summary = tokenize(codec, [*sounds, missing], out)
-    assert (summary.done, summary.skipped, summary.failed) == (1, 3, [])
+    assert (summary.done, summary.skipped, summary.failed) == (1, 3, 0)
     assert set(statuses(out).values()) == {"done"}
     assert (out / "tokens-00000.parquet").read_bytes() == first
     assert len(TokenCorpus(out)) == 4
@@ -128,51 +221,70 @@ def test_a_mended_input_is_taken_up_again(wav: WavMaker, tmp_path: Path, codec: 
 RUN = """
 import sys
 from pathlib import Path
-import vqaudio.corpus.tokenize as module
+import vqaudio.corpus.folder as folder
 from tests.models import waveform_codec
 from vqaudio.corpus.manifest import find_sounds
-module.ROWS_PER_SHARD = 4
-module.SOUNDS_PER_CALL = 2
+from vqaudio.corpus.tokenize import tokenize
+folder.ROWS_PER_SHARD = 4
 codec = waveform_codec()
-summary = module.tokenize(codec, find_sounds([sys.argv[1]]), sys.argv[2], workers=1)
-print(summary.done, summary.skipped)
+summary = tokenize(codec, find_sounds([sys.argv[1]]), sys.argv[2], workers=int(sys.argv[3]))
+print(summary.done, summary.skipped, summary.failed)
 """
 
 
-def start(inputs: Path, out: Path) -> subprocess.Popen[str]:
+def start(inputs: Path, out: Path, workers: int) -> subprocess.Popen[str]:
     root = Path(__file__).parents[2]
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(inputs), str(out)], stdout=subprocess.PIPE, text=True, cwd=root
-    )
+    words = [sys.executable, "-c", RUN, str(inputs), str(out), str(workers)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=root)
 
 
-def test_killed_runs_lose_and_repeat_nothing(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
-    make_sounds(wav, 60)
-    out = tmp_path / "out"
-    rng = random.Random(1)
-    for shards in (2, 7):  # kill -9 at some moment after so many shards
-        run = start(tmp_path / "in", out)
-        while len(list(out.glob("tokens-*.parquet"))) < shards and run.poll() is None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_killed_at_random_leaves_what_an_undisturbed_one_does(
+    wav: WavMaker, tmp_path: Path, codec: Codec, workers: int
+) -> None:
+    make_sounds(wav, 50)
+    (tmp_path / "in" / "30b.wav").write_text("no sound")
+    calm, out = tmp_path / "calm", tmp_path / "out"
+    assert start(tmp_path / "in", calm, 1).communicate()[0].split() == ["50", "0", "1"]
+    rng = random.Random(workers)
+    for kill in range(5):  # each kind of run, so that there are ten
+        run = start(tmp_path / "in", out, workers)
+        while len(shards_of(out)) < 2 * kill and run.poll() is None:
             time.sleep(0.002)
         time.sleep(0.05 * rng.random())
-        run.send_signal(signal.SIGKILL)
+        run.kill()
         run.wait()
-        assert run.returncode == -signal.SIGKILL
-    before = {path.name: path.read_bytes() for path in out.glob("tokens-*.parquet")}
-    kept = sum(pq.read_metadata(out / name).num_rows for name in before)
-    assert 28 <= kept < 60
-    run = start(tmp_path / "in", out)
-    printed, _ = run.communicate()
-    assert printed.split() == [str(60 - kept), str(kept)]
-    for name, data in before.items():
-        assert (out / name).read_bytes() == data
-    corpus = TokenCorpus(out)
-    sounds = {sound.id: sound for sound in find_sounds([tmp_path / "in"])}
-    assert sorted(corpus.ids) == sorted(sounds)
-    for row in corpus:
-        assert row.codes == codec.encode(sounds[row.id].path)
-    assert statuses(out) == dict.fromkeys(sounds, "done")
+    kept = shards_of(out)
+    run = start(tmp_path / "in", out, workers)
+    done, skipped, failed = map(int, run.communicate()[0].split())
+    assert (done + skipped, failed) == (50, 1)
+    assert skipped == 4 * len(kept) >= 32
+    assert shards_of(out) == shards_of(calm)
+    assert (out / LEDGER_NAME).read_bytes() == (calm / LEDGER_NAME).read_bytes()
     assert not list(out.glob(".*"))
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(
+    wav: WavMaker, tmp_path: Path, codec: Codec
+) -> None:
+    make_sounds(wav, 30)
+    out = tmp_path / "out"
+    full = RUN.replace("codec =", "import resource\nfrom vqaudio.errors import UserError\ncodec =")
+    full = full.replace(
+        "summary =", "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\nsummary ="
+    )
+    full = full.replace("print(", "print(")
+    words = [sys.executable, "-c", full, str(tmp_path / "in"), str(out), "1"]
+    ran = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith("vqaudio.errors.UserError: ")
+    assert str(out) in last
+    assert "cannot be written" in last
+    assert "make room" in last
+    assert not list(out.glob(".*"))
+    start(tmp_path / "in", out, 1).communicate()
+    start(tmp_path / "in", tmp_path / "calm", 1).communicate()
+    assert shards_of(out) == shards_of(tmp_path / "calm")
 
 
 def test_a_torn_ledger_and_a_lost_shard_are_made_good(
@@ -211,20 +323,56 @@ def test_another_codec_is_refused(wav: WavMaker, tmp_path: Path, codec: Codec) -
     sounds, out = make_sounds(wav, 2), tmp_path / "out"
     tokenize(codec, sounds[:1], out)
     with pytest.raises(UserError, match=f"made by codec {codec.fingerprint[:12]}"):
-        tokenize(waveform_codec(seed=1), sounds, out)
+        tokenize(waveform_codec(seed=1), sounds[:1], out)
 
 
-def test_one_id_is_one_sound(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
+def test_other_inputs_are_refused_with_what_differs(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
     out = tmp_path / "out"
-    tokenize(codec, [Sound("a", wav("x/a.wav"))], out)
+    a, b = Sound("a", wav("x/a.wav")), Sound("b", wav("x/b.wav", seed=3))
+    tokenize(codec, [a, b], out)
     with pytest.raises(UserError, match=r"'a' is that of .*x/a.wav"):
-        tokenize(codec, [Sound("a", wav("y/a.wav", seed=5))], out)
+        tokenize(codec, [Sound("a", wav("y/a.wav", seed=5)), b], out)
     with pytest.raises(UserError, match=r"'a' is that of"):
-        tokenize(codec, [Sound("a", wav("x/a.wav"), 0.1)], out)
+        tokenize(codec, [Sound("a", a.path, 0.1), b], out)
     with pytest.raises(UserError, match="same id"):
-        tokenize(codec, [Sound("b", wav("x/a.wav")), Sound("b", wav("x/b.wav"))], out)
+        tokenize(codec, [a, Sound("a", b.path)], out)
+    with pytest.raises(UserError, match=r"other inputs \('b' is not among them any more\)"):
+        tokenize(codec, [a], out)
+    with pytest.raises(UserError, match=r"there were 2, now 3"):
+        tokenize(codec, [a, b, Sound("c", a.path)], out)
+    with pytest.raises(UserError, match=r"their order, clips or fields"):
+        tokenize(codec, [b, a], out)
+    with pytest.raises(UserError, match=r"their order, clips or fields"):
+        tokenize(codec, [a, Sound("b", b.path, fields={"label": "yes"})], out)
     os.rename(tmp_path / "x", tmp_path / "moved")  # the same bytes elsewhere are the same sound
-    assert tokenize(codec, [Sound("a", tmp_path / "moved" / "a.wav")], out).skipped == 1
+    moved = [Sound(name, tmp_path / "moved" / f"{name}.wav") for name in "ab"]
+    assert tokenize(codec, moved, out).skipped == 2
+
+
+def test_other_settings_are_refused(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
+    sounds, out = make_sounds(wav, 2), tmp_path / "out"
+    tokenize(codec, sounds, out)
+    ledger = (out / LEDGER_NAME).read_text()
+    (out / LEDGER_NAME).write_text(ledger.replace("soxr-hq", "sinc"))
+    with pytest.raises(UserError, match="made with resampler sinc, now it is soxr-hq"):
+        tokenize(codec, sounds, out)
+
+
+def test_tokens_are_proved(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
+    sounds, out = make_sounds(wav, 6), tmp_path / "out"
+    tokenize(codec, sounds, out)
+    found = verify(codec, sounds, out)
+    assert (found.shards, found.rows, found.encoded_again) == (1, 6, 6)
+    wav("in/4.wav", 0.5, seed=99)
+    with pytest.raises(UserError, match=r"4.wav: has other tokens"):
+        verify(codec, sounds, out)
+    ledger = (out / LEDGER_NAME).read_text()
+    (out / LEDGER_NAME).write_text(ledger.replace('"row": 2', '"row": 7'))
+    with pytest.raises(UserError, match="other rows than its ledger says"):
+        verify(codec, sounds, out)
+    (out / "tokens-00000.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match="altered"):
+        verify(codec, sounds, out)
 
 
 def test_places_that_cannot_take_tokens(
@@ -246,26 +394,26 @@ def test_places_that_cannot_take_tokens(
 
 def test_two_runs_do_not_share_a_folder(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
     sounds, out = make_sounds(wav, 2), tmp_path / "out"
-    refused: list[str] = []
+    refused: list[int] = []
 
-    def again(sound: Sound, _: str) -> None:
+    def again(summary: Summary) -> None:
         with pytest.raises(UserError, match="another run is writing there"):
-            tokenize(codec, [sound], out)
-        refused.append(sound.id)
+            tokenize(codec, sounds, out)
+        refused.append(summary.done)
 
-    assert tokenize(codec, sounds, out, on_done=again).done == 2
+    assert tokenize(codec, sounds, out, watch=Watch(done=again)).done == 2
     assert len(refused) == 2
 
 
 def test_an_interrupted_run_keeps_what_it_has(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
     sounds, out = make_sounds(wav, 6), tmp_path / "out"
 
-    def interrupt(sound: Sound, _: str) -> None:
-        if sound.id == "s3":
+    def interrupt(summary: Summary) -> None:
+        if summary.done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tokenize(codec, sounds, out, on_done=interrupt)
+        tokenize(codec, sounds, out, watch=Watch(done=interrupt))
     assert TokenCorpus(out).ids == ["s0", "s1", "s2", "s3"]
     assert tokenize(codec, sounds, out).done == 2
 
@@ -275,16 +423,13 @@ def test_memory_does_not_grow_with_the_sound(tmp_path: Path) -> None:
         "summary =",
         "import resource\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nsummary =",
     ).replace(
-        "print(summary.done, summary.skipped)",
+        "print(summary.done, summary.skipped, summary.failed)",
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)",
     )
     peaks = []
     for minutes in (1, 10):
-        path = tmp_path / f"{minutes}.flac"
-        with AudioWriter(path, 16000) as writer:
-            for _ in range(minutes):
-                writer.write(0.1 * torch.randn(1, 16000 * 60))
-        run = [sys.executable, "-c", script, str(path), str(tmp_path / str(minutes))]
+        path = long_sound(tmp_path / f"{minutes}.flac", minutes)
+        run = [sys.executable, "-c", script, str(path), str(tmp_path / str(minutes)), "1"]
         root = Path(__file__).parents[2]
         done = subprocess.run(run, check=True, capture_output=True, text=True, cwd=root)
         peaks.append(int(done.stdout) / 1024)

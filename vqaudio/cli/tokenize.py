@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vqaudio.cli.output import output_folder
-from vqaudio.cli.terminal import complain, say
+from vqaudio.cli.terminal import complain, note, say
 
 
 def tokenize(
@@ -62,27 +62,26 @@ def tokenize(
             summary = tokenize_sounds(model, sounds, out, used, strict, watch=watch)
         took = time.monotonic() - began
         report = write_summary(out, model, summary, took, {"workers": used})
+    tell = note if as_json else say
     if as_json:
         print(json.dumps(report))
-    else:
-        there = f" ({summary.skipped} of them before)" if summary.skipped else ""
-        say(
-            f"{summary.done + summary.skipped} of {summary.inputs} sounds tokenized{there} in {out}: "
-            f"{report['hours'] * 3600:.1f} s of sound, {report['tokens']} codes, "
-            f"{report['bits_per_second']:.0f} bit/s, "
-            f"{report['run']['times_real_time']:.0f} times real time"
-        )
+    there = f" ({summary.skipped} of them before)" if summary.skipped else ""
+    tell(
+        f"{summary.done + summary.skipped} of {summary.inputs} sounds tokenized{there} in {out}: "
+        f"{report['hours'] * 3600:.1f} s of sound, {report['tokens']} codes, "
+        f"{report['bits_per_second']:.0f} bit/s, "
+        f"{report['run']['times_real_time']:.0f} times real time"
+    )
     if verify:
         found = verify_tokens(model, sounds, out)
-        say(
+        tell(
             f"verified: {found.shards} shards and {found.rows} rows are as written, "
             f"{found.encoded_again} sounds encoded again give the same tokens"
         )
     if summary.failed:
-        say(f"{summary.failed} failed, for the reasons in {out / LEDGER_NAME}")
+        tell(f"{summary.failed} failed, for the reasons in {out / LEDGER_NAME}")
+        for kind, count in summary.reasons.most_common() if summary.failed > 1 else ():
+            tell(f"{count:7} {kind}")
         for reason in summary.examples:
             complain(reason)
-        if summary.failed > len(summary.examples):
-            for kind, count in summary.reasons.most_common():
-                say(f"{count:7} {kind}")
         raise typer.Exit(3 if summary.done + summary.skipped else 2)

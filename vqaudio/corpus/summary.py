@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from vqaudio import __version__
 from vqaudio.codec.model import Codec
 from vqaudio.corpus.shards import SHARD_PATTERN
 from vqaudio.corpus.tokenize import Summary
 from vqaudio.files import write_text
 
 SUMMARY_NAME = "summary.json"
-LIBRARIES = ("torch", "soundfile", "soxr", "pyarrow", "numpy")
+LIBRARIES = ("vqaudio", "torch", "soundfile", "soxr", "pyarrow", "numpy")
 
 
 def write_summary(
@@ -58,7 +57,6 @@ def write_summary(
             **how,
         },
         "versions": {
-            "vqaudio": __version__,
             "python": platform.python_version(),
             **{name: version(name) for name in LIBRARIES},
         },
