@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -135,7 +134,8 @@ def test_workers_that_die_lose_nothing(
         victim = random.Random(len(killed)).choice(pool.workers)
         if len(killed) < 4 and all(other.process.is_alive() for other in pool.workers):
             killed.append(victim.process.pid)
-            os.kill(victim.process.pid, signal.SIGKILL)
+            victim.process.kill()
+            victim.process.join()
 
     monkeypatch.setattr(local._Pool, "_take", spy)
     monkeypatch.setattr(local, "DEATHS", 5)
