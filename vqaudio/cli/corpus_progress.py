@@ -1,5 +1,7 @@
 """How a run over a corpus goes, at the terminal: hours done of hours found, speed, failures."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -17,6 +19,32 @@ from rich.progress import (
 from vqaudio.cli.terminal import err
 from vqaudio.corpus.manifest import Sound
 from vqaudio.corpus.tokenize import Summary, Watch
+
+
+class _Once(logging.Filter):
+    """Lets the first notice of each kind pass, and counts the others: a corpus has many such sounds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self.counts[record.msg] += 1
+        return self.counts[record.msg] == 1
+
+
+@contextmanager
+def notices_once() -> Iterator[None]:
+    """Say once what many sounds give a notice of, and at the end of how many more."""
+    once, log = _Once(), logging.getLogger("vqaudio")
+    log.addFilter(once)
+    try:
+        yield
+    finally:
+        log.removeFilter(once)
+        for message, count in once.counts.items():
+            if count > 1:
+                log.info("the same of %d more: %s", count - 1, message.partition(": ")[2] or message)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,6 +30,9 @@ def tokenize(
         int | None,
         typer.Option(metavar="N", min=1, help="Processes, one core each.", show_default="all cores"),
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster (extra `ray`).")
+    ] = "local",
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first sound that fails.")
     ] = False,
@@ -44,24 +47,22 @@ def tokenize(
     ] = False,
 ) -> None:
     """Turn sounds into token shards (Parquet). Called again, it does what is missing."""
-    from vqaudio.cli.corpus_progress import corpus_progress
+    from vqaudio.cli.corpus_progress import corpus_progress, notices_once
     from vqaudio.cli.models import load_codec
     from vqaudio.corpus.ledger import LEDGER_NAME
     from vqaudio.corpus.manifest import find_sounds
     from vqaudio.corpus.summary import write_summary
-    from vqaudio.corpus.tokenize import fitting_workers
     from vqaudio.corpus.tokenize import tokenize as tokenize_sounds
     from vqaudio.corpus.verify import verify as verify_tokens
 
     sounds = find_sounds(inputs)
-    used = workers or fitting_workers(sounds)
     with output_folder(out):
         model = load_codec(codec)
         began = time.monotonic()
-        with corpus_progress(sounds, quiet=as_json) as watch:
-            summary = tokenize_sounds(model, sounds, out, used, strict, watch=watch)
+        with notices_once(), corpus_progress(sounds, quiet=as_json) as watch:
+            summary = tokenize_sounds(model, sounds, out, workers, strict, engine, watch)
         took = time.monotonic() - began
-        report = write_summary(out, model, summary, took, {"workers": used})
+        report = write_summary(out, model, summary, took, {"engine": engine, "workers": workers})
     tell = note if as_json else say
     if as_json:
         print(json.dumps(report))

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,9 @@ from vqaudio.audio import stream_audio
 from vqaudio.codec.inputs import Counted
 from vqaudio.codec.model import Codec
 from vqaudio.codec.passes import encode_windows, windows_of
-from vqaudio.codec.windows import AudioWindow
+from vqaudio.codec.windows import AudioWindow, one_thread
 from vqaudio.codes import Codes, frames_for
+from vqaudio.config import CodecConfig
 from vqaudio.corpus.ledger import file_sha256
 from vqaudio.corpus.manifest import Sound
 from vqaudio.errors import UserError
@@ -62,6 +63,9 @@ class Failure:
     reason: str
 
 
+Piece = Window | Part | End | Failure
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """All codes of the input at `position`, and the sha256 of its file."""
@@ -69,6 +73,30 @@ class Encoded:
     position: int
     codes: Codes
     sha256: str
+
+
+Result = Encoded | Failure
+Results = Generator[Result, None, None]
+Heard = Callable[[int], None]  # told of frames of the coarsest level that are encoded
+
+
+@dataclass(frozen=True)
+class PortableCodec:
+    """A codec on its way to another process: configuration and weights, no code."""
+
+    config: CodecConfig
+    state: dict[str, np.ndarray[Any, Any]]
+
+    @classmethod
+    def of(cls, codec: Codec) -> "PortableCodec":
+        """What makes this codec again."""
+        return cls(codec.config, {name: t.cpu().numpy() for name, t in codec.state_dict().items()})
+
+    def codec(self) -> Codec:
+        """The same codec, on the CPU."""
+        codec = Codec(self.config).eval()
+        codec.load_state_dict({name: torch.from_numpy(values) for name, values in self.state.items()})
+        return codec
 
 
 def source_of(codec: Codec, sound: Sound) -> Path | Tensor:
@@ -104,19 +132,24 @@ def read_sound(codec: Codec, position: int, sound: Sound) -> Iterator[Window | E
 
 
 def encode_part(codec: Codec, window: Window) -> Part:
-    """Codes of a window."""
-    return Part(
-        window.position, window.number, _small(codec, encode_windows(codec, [window.samples])[0])
-    )
+    """Codes of a window, on one thread."""
+    return encode_all(codec, [window])[0]
 
 
-def encode_batch(codec: Codec, windows: list[Window]) -> list[Part]:
-    """Codes of windows of one length, of any sounds, in one pass: for devices other than a CPU."""
-    found = encode_windows(codec, [window.samples for window in windows])
-    return [
-        Part(window.position, window.number, _small(codec, levels))
-        for window, levels in zip(windows, found, strict=True)
-    ]
+def encode_all(codec: Codec, windows: Sequence[Window]) -> list[Part]:
+    """Codes of windows of any sounds: on a CPU one by one, on a device those of one length at once."""
+    batches: dict[int, list[Window]] = {}
+    for number, window in enumerate(windows):
+        batches.setdefault(number if codec.device.type == "cpu" else window.samples.count, []).append(
+            window
+        )
+    parts = []
+    for batch in batches.values():
+        with one_thread():
+            found = encode_windows(codec, [window.samples for window in batch])
+        for window, levels in zip(batch, found, strict=True):
+            parts.append(Part(window.position, window.number, _small(codec, levels)))
+    return parts
 
 
 class Assembly:

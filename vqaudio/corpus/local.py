@@ -5,24 +5,25 @@ import multiprocessing
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-import numpy as np
 import torch
 
 from vqaudio.codec.model import Codec
-from vqaudio.codec.windows import one_thread, return_large_blocks
-from vqaudio.config import CodecConfig
+from vqaudio.codec.windows import return_large_blocks
 from vqaudio.corpus.encoding import (
     Assembly,
-    Encoded,
     Failure,
+    Heard,
     Part,
+    PortableCodec,
+    Result,
+    Results,
     Window,
     encode_part,
     prefetch,
@@ -36,10 +37,7 @@ AHEAD = 4  # sounds that a worker has waiting, so that it never waits itself
 LOOKAHEAD = 8192  # sounds that are begun while an earlier one is at work: they wait in memory
 DEATHS = 2  # of workers, until the sound that they died of is left out
 
-Result = Encoded | Failure
-Results = Generator[Result, None, None]
 Task = Window | tuple[int, Sound]
-Heard = Callable[[int], None]  # told of frames of the coarsest level that are encoded
 
 
 def encode_here(
@@ -51,10 +49,8 @@ def encode_here(
     for position in positions:
         for piece in read_sound(codec, position, sounds[position]):
             if isinstance(piece, Window):
-                with one_thread():
-                    part = encode_part(codec, piece)
+                assembly.put(encode_part(codec, piece))
                 heard(piece.samples.count)
-                assembly.put(part)
             elif result := assembly.put(piece):
                 yield result
 
@@ -104,7 +100,7 @@ class _Pool:
         self.context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
             self.context.set_forkserver_preload([__name__])
-        self.state = {name: tensor.numpy() for name, tensor in codec.state_dict().items()}
+        self.model = PortableCodec.of(codec)
         self.wanted = self.context.Value("i", 0, lock=False)  # windows that idle workers could do
         self.assembly = Assembly(codec)
         self.workers: list[_Worker] = []
@@ -112,12 +108,12 @@ class _Pool:
         self.shared: deque[Window] = deque()
         self.deaths: dict[int, int] = {}
         self.open: dict[int, None] = {}  # positions begun and not through, in order
-        self.exhausted = False
+        self.last = -1  # position that was begun last
 
     def start(self) -> None:
         """Start one more worker."""
         ours, theirs = self.context.Pipe()
-        args = (self.codec.config, self.state, theirs, self.wanted)
+        args = (self.model, theirs, self.wanted)
         process = self.context.Process(target=_work, args=args, daemon=True)
         process.start()
         theirs.close()
@@ -176,14 +172,11 @@ class _Pool:
     def _next_sound(self) -> int | None:
         if self.again:
             return self.again.popleft()
-        first = next(iter(self.open), None)
-        if self.exhausted or (first is not None and len(self.open) > LOOKAHEAD):
-            return None
-        position = next(self.positions, None)
-        if position is None:
-            self.exhausted = True
+        first = next(iter(self.open), self.last)
+        if self.last - first >= LOOKAHEAD or (position := next(self.positions, None)) is None:
             return None
         self.open[position] = None
+        self.last = position
         return position
 
     def _take(self, worker: _Worker, piece: Any) -> Iterator[Result]:
@@ -232,19 +225,16 @@ class _Post(logging.Handler):
         self.connection = connection
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.connection.send((record.levelno, record.getMessage()))
+        self.connection.send((record.levelno, record.msg, *(record.args or ())))
 
 
-def _work(
-    config: CodecConfig, state: dict[str, np.ndarray[Any, Any]], connection: Connection, wanted: Any
-) -> None:
+def _work(model: PortableCodec, connection: Connection, wanted: Any) -> None:
     """What a worker does until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
     torch.set_num_threads(1)
     return_large_blocks()
     log.handlers, log.propagate = [_Post(connection)], False
-    codec = Codec(config).eval()
-    codec.load_state_dict({name: torch.from_numpy(values) for name, values in state.items()})
+    codec = model.codec()
     tasks: SimpleQueue[Task | None] = SimpleQueue()
     Thread(target=_receive, args=(connection, tasks), daemon=True).start()
     try:

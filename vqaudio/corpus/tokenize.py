@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
 
 from vqaudio.audio import RESAMPLER, AnyPath
 from vqaudio.codec.model import Codec
 from vqaudio.codec.windows import default_workers
 from vqaudio.codes import Codes
-from vqaudio.corpus.encoding import Encoded, Failure
+from vqaudio.corpus.encoding import Failure, Heard, Result, Results
 from vqaudio.corpus.folder import TokenFolder, locked
-from vqaudio.corpus.local import Heard, Result, Results, encode_by_workers, encode_here
+from vqaudio.corpus.local import encode_by_workers, encode_here
 from vqaudio.corpus.manifest import Sound
 from vqaudio.errors import UserError
 from vqaudio.prior.model import CodecSpec
@@ -21,6 +23,7 @@ from vqaudio.prior.model import CodecSpec
 LITTLE_BYTES = 1 << 23  # some minutes of sound
 MOST_REASONS = 10  # that a summary tells in full
 
+EngineName = Literal["local", "ray"]
 Engine = Callable[[Codec, Sequence[Sound], Iterator[int], Heard], Results]
 
 
@@ -81,9 +84,9 @@ def tokenize(
     codec: Codec,
     sounds: Sequence[Sound],
     out: AnyPath,
-    workers: int = 1,
+    workers: int | None = 1,
     strict: bool = False,
-    engine: Engine | None = None,
+    engine: EngineName = "local",
     watch: Watch | None = None,
 ) -> Summary:
     """Encode sounds into the shards of a token folder, which has a ledger of every one of them.
@@ -96,9 +99,10 @@ def tokenize(
         codec: the same for all runs into a folder.
         sounds: the same for all runs into a folder; ids are the names of rows.
         out: the folder; it is made if it is not there.
-        workers: processes that read and encode, one thread each; with 1, it is done here.
+        workers: processes that read and encode, one thread each; None for as many as there are cores
+            or, on a cluster, CPUs. With 1, it is done in this process.
         strict: stop at the first sound that fails.
-        engine: what reads and encodes; by default this machine's processes.
+        engine: this machine's processes, or a Ray cluster.
         watch: told how it goes.
 
     Returns:
@@ -110,10 +114,9 @@ def tokenize(
             the reason of the first failure.
     """
     codec.check_discrete()
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise UserError(f"workers {workers}: must be at least 1")
-    if engine is None:
-        engine = encode_here if workers == 1 else _by(workers)
+    encode = _engine(engine, workers, sounds)
     watch = watch or Watch()
     spec = CodecSpec(codec.sample_rate, codec.hops, codec.codebook_sizes, codec.fingerprint)
     with locked(out) as path:
@@ -125,7 +128,7 @@ def tokenize(
         def heard(frames: int) -> None:
             watch.heard(frames * codec.hops[0] / codec.sample_rate)
 
-        with folder.kept(), closing(engine(codec, sounds, iter(missing), heard)) as results:
+        with folder.kept(), closing(encode(codec, sounds, iter(missing), heard)) as results:
             for result in in_order(results, missing):
                 if isinstance(result, Failure):
                     folder.fail(result.position, result.reason)
@@ -152,7 +155,7 @@ def fitting_workers(sounds: Sequence[Sound]) -> int:
 
 def in_order(results: Iterable[Result], positions: Iterable[int]) -> Iterator[Result]:
     """Results in the order of their positions, each as soon as those before it are there."""
-    early: dict[int, Encoded | Failure] = {}
+    early: dict[int, Result] = {}
     arriving = iter(results)
     for position in positions:
         while position not in early:
@@ -161,11 +164,13 @@ def in_order(results: Iterable[Result], positions: Iterable[int]) -> Iterator[Re
         yield early.pop(position)
 
 
-def _by(workers: int) -> Engine:
-    def engine(codec: Codec, sounds: Sequence[Sound], positions: Iterator[int], heard: Heard) -> Results:
-        return encode_by_workers(codec, sounds, positions, heard, workers)
+def _engine(name: EngineName, workers: int | None, sounds: Sequence[Sound]) -> Engine:
+    if name == "ray":
+        from vqaudio.corpus.ray_engine import encode_by_ray
 
-    return engine
+        return partial(encode_by_ray, workers=workers)
+    workers = workers or fitting_workers(sounds)
+    return encode_here if workers == 1 else partial(encode_by_workers, workers=workers)
 
 
 def kind_of(reason: str, sound: Sound) -> str:
