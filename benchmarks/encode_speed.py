@@ -13,13 +13,13 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+from peers import peers
 from rich.console import Console
 from rich.table import Table
-from snac import SNAC
-from transformers import DacConfig, DacModel, EncodecConfig, EncodecModel, MimiConfig, MimiModel
 
 import vqaudio
 
@@ -61,38 +61,10 @@ def _ours(name: str, seconds: float) -> Callable[[], Any]:
 
 
 def _peers(seconds: float) -> dict[str, Callable[[], Any]]:
-    torch.manual_seed(0)
-    encodec = EncodecModel(EncodecConfig()).eval()
-    dac = DacModel(DacConfig()).eval()
-    mimi = MimiModel(MimiConfig()).eval()
-    snac = SNAC(
-        sampling_rate=24000,
-        encoder_dim=48,
-        encoder_rates=[2, 4, 8, 8],
-        decoder_dim=1024,
-        decoder_rates=[8, 8, 4, 2],
-        attn_window_size=None,
-        vq_strides=[4, 2, 1],
-    ).eval()
-
-    def sound(rate: int) -> torch.Tensor:
-        return 0.05 * torch.randn(1, 1, round(seconds * rate))
-
-    peers: dict[str, tuple[torch.Tensor, Callable[[torch.Tensor], Any]]] = {
-        "EnCodec": (sound(24000), lambda x: encodec.encode(x, bandwidth=6.0)),
-        "DAC": (sound(16000), lambda x: dac.encode(x)),
-        "SNAC": (sound(24000), lambda x: snac.encode(x)),
-        "Mimi": (sound(24000), lambda x: mimi.encode(x, num_quantizers=8)),
+    return {
+        name: partial(encode, 0.05 * torch.randn(1, 1, round(seconds * rate)))
+        for name, (rate, encode) in peers().items()
     }
-
-    def quiet(encode: Callable[[torch.Tensor], Any], audio: torch.Tensor) -> Callable[[], Any]:
-        def run() -> Any:
-            with torch.inference_mode():
-                return encode(audio)
-
-        return run
-
-    return {name: quiet(encode, audio) for name, (audio, encode) in peers.items()}
 
 
 if __name__ == "__main__":
