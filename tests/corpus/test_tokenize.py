@@ -17,9 +17,9 @@ from tests.models import waveform_codec
 from tests.sounds import WavMaker
 from vqaudio.audio import AudioWriter, read_audio
 from vqaudio.codec.model import Codec
+from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.corpus.ledger import LEDGER_NAME, read_ledger
 from vqaudio.corpus.manifest import Sound, find_sounds
-from vqaudio.corpus.shards import TokenCorpus
 from vqaudio.corpus.tokenize import encode_sound, tokenize
 from vqaudio.errors import UserError
 
@@ -54,7 +54,7 @@ def test_rows_are_what_the_codec_gives(
     summary = tokenize(codec, sounds, tmp_path / "out", on_done=lambda sound, _: told.append(sound.id))
     assert (summary.done, summary.skipped, summary.failed) == (20, 0, [])
     assert told == [sound.id for sound in sounds]
-    corpus = TokenCorpus(tmp_path / "out")
+    corpus = TokenDataset(tmp_path / "out")
     assert corpus.ids == told
     assert corpus.codec == codec.fingerprint
     for sound, row in zip(sounds, corpus, strict=True):
@@ -72,8 +72,8 @@ def test_order_company_and_workers_change_no_code(wav: WavMaker, tmp_path: Path,
     shuffled = random.Random(0).sample(sounds, len(sounds))
     tokenize(codec, sounds, tmp_path / "a", workers=1)
     tokenize(codec, shuffled[:15], tmp_path / "b", workers=2)
-    whole = {row.id: row.codes for row in TokenCorpus(tmp_path / "a")}
-    for row in TokenCorpus(tmp_path / "b"):
+    whole = {row.id: row.codes for row in TokenDataset(tmp_path / "a")}
+    for row in TokenDataset(tmp_path / "b"):
         assert row.codes == whole[row.id]
 
 
@@ -81,7 +81,7 @@ def test_clips_are_their_part_of_the_file(wav: WavMaker, tmp_path: Path, codec: 
     path = wav("long.wav", 1.0, sample_rate=22050, channels=2)
     sounds = [Sound("whole", path), Sound("a", path, 0.0, 0.25), Sound("b", path, 0.25, None)]
     tokenize(codec, sounds, tmp_path / "out")
-    rows = {row.id: row.codes for row in TokenCorpus(tmp_path / "out")}
+    rows = {row.id: row.codes for row in TokenDataset(tmp_path / "out")}
     audio, rate = read_audio(path, start_seconds=0.25)
     assert rows["b"] == codec.encode(audio, rate)
     assert rows["a"] == encode_sound(codec, sounds[1])
@@ -108,7 +108,7 @@ def test_every_input_is_in_a_shard_or_has_its_reason(
     assert "\n" not in failure.reason
     assert statuses(tmp_path / "out") == {"bad": "failed", **{f"s{n}": "done" for n in range(5)}}
     assert read_ledger(tmp_path / "out").entries["bad"].reason == failure.reason
-    assert sorted(TokenCorpus(tmp_path / "out").ids) == [f"s{n}" for n in range(5)]
+    assert sorted(TokenDataset(tmp_path / "out").ids) == [f"s{n}" for n in range(5)]
 
 
 def test_a_mended_input_is_taken_up_again(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
@@ -122,7 +122,7 @@ def test_a_mended_input_is_taken_up_again(wav: WavMaker, tmp_path: Path, codec: 
     assert (summary.done, summary.skipped, summary.failed) == (1, 3, [])
     assert set(statuses(out).values()) == {"done"}
     assert (out / "tokens-00000.parquet").read_bytes() == first
-    assert len(TokenCorpus(out)) == 4
+    assert len(TokenDataset(out)) == 4
 
 
 RUN = """
@@ -166,7 +166,7 @@ def test_killed_runs_lose_and_repeat_nothing(wav: WavMaker, tmp_path: Path, code
     assert printed.split() == [str(60 - kept), str(kept)]
     for name, data in before.items():
         assert (out / name).read_bytes() == data
-    corpus = TokenCorpus(out)
+    corpus = TokenDataset(out)
     sounds = {sound.id: sound for sound in find_sounds([tmp_path / "in"])}
     assert sorted(corpus.ids) == sorted(sounds)
     for row in corpus:
@@ -183,13 +183,13 @@ def test_a_torn_ledger_and_a_lost_shard_are_made_good(
     tokenize(codec, sounds, out)
     with (out / LEDGER_NAME).open("a") as file:
         file.write('{"id": "s3", "sta')
-    assert len(TokenCorpus(out)) == 10
+    assert len(TokenDataset(out)) == 10
     (out / "tokens-00001.parquet").unlink()
     with pytest.raises(UserError, match="tokens-00001.parquet: missing"):
-        TokenCorpus(out)
+        TokenDataset(out)
     summary = tokenize(codec, sounds, out)
     assert (summary.done, summary.skipped) == (4, 6)
-    assert sorted(TokenCorpus(out).ids) == sorted(sound.id for sound in sounds)
+    assert sorted(TokenDataset(out).ids) == sorted(sound.id for sound in sounds)
 
 
 def test_altered_shards_are_refused(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
@@ -200,7 +200,7 @@ def test_altered_shards_are_refused(wav: WavMaker, tmp_path: Path, codec: Codec)
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
     with pytest.raises(UserError, match="tokens-00000.parquet: altered"):
-        TokenCorpus(out)
+        TokenDataset(out)
     with pytest.raises(UserError, match="tokens-00000.parquet: altered"):
         tokenize(codec, sounds, out)
     shard.unlink()
@@ -266,7 +266,7 @@ def test_an_interrupted_run_keeps_what_it_has(wav: WavMaker, tmp_path: Path, cod
 
     with pytest.raises(KeyboardInterrupt):
         tokenize(codec, sounds, out, on_done=interrupt)
-    assert TokenCorpus(out).ids == ["s0", "s1", "s2", "s3"]
+    assert TokenDataset(out).ids == ["s0", "s1", "s2", "s3"]
     assert tokenize(codec, sounds, out).done == 2
 
 

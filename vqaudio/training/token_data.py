@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqaudio.corpus.shards import TokenCorpus
+from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.prior.conditions import Conditions, conditions_of
 from vqaudio.prior.layout import PAD
 from vqaudio.prior.model import Prior
@@ -61,7 +61,7 @@ class TokenBatches:
     """
 
     def __init__(
-        self, corpus: TokenCorpus, rows: Sequence[int], prior: Prior, tokens_per_batch: int, seed: int
+        self, corpus: TokenDataset, rows: Sequence[int], prior: Prior, tokens_per_batch: int, seed: int
     ) -> None:
         self.corpus, self.prior, self.seed = corpus, prior, seed
         self.rows = np.asarray(rows)
