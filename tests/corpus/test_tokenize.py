@@ -200,7 +200,7 @@ def test_altered_shards_are_refused(wav: WavMaker, tmp_path: Path, codec: Codec)
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
     with pytest.raises(UserError, match="tokens-00000.parquet: altered"):
-        TokenDataset(out)
+        TokenDataset(out).verify()
     with pytest.raises(UserError, match="tokens-00000.parquet: altered"):
         tokenize(codec, sounds, out)
     shard.unlink()

@@ -88,6 +88,11 @@ class TokenDataset(Dataset[TokenRow]):
         return self.column("id")
 
     @property
+    def folders(self) -> list[Path]:
+        """That shards are in, with their ledgers."""
+        return list(dict.fromkeys(file.parent for file in self._files))
+
+    @property
     def blocks(self) -> NDArray[np.int64]:
         """Numbers of the rows at which row groups start, and the number of rows."""
         return self._groups.starts
@@ -152,19 +157,36 @@ class TokenDataset(Dataset[TokenRow]):
         Raises:
             UserError: no row has it, or several have.
         """
-        if self._hashes is None:
-            names = (name for column in self._groups.columns("id") for name in column.to_pylist())
-            hashes = np.fromiter(map(_hash, names), np.uint64, len(self))
-            order = np.argsort(hashes, kind="stable")
-            self._hashes = hashes[order], order
-        hashes, order = self._hashes
+        hashes, order = self._sorted_hashes()
         wanted = np.uint64(_hash(sound_id))
         first, last = (int(np.searchsorted(hashes, wanted, side)) for side in ("left", "right"))
         numbers = [int(number) for number in order[first:last] if self[int(number)].id == sound_id]
         if len(numbers) != 1:
             found = f"{len(numbers)} sounds have" if numbers else "no sound has"
-            raise UserError(f"{', '.join(map(str, self.paths))}: {found} the id {sound_id!r}")
+            raise UserError(f"{self._where()}: {found} the id {sound_id!r}")
         return numbers[0]
+
+    def check_ids(self) -> None:
+        """Refuse rows of the same id, as folders may have between them.
+
+        Raises:
+            UserError: two rows have the same id.
+        """
+        hashes, order = self._sorted_hashes()
+        for place in np.flatnonzero(hashes[1:] == hashes[:-1]):
+            self.number_of(self[int(order[place])].id)
+
+    def _sorted_hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Hashes of all ids in ascending order, and the number of the row of each."""
+        if self._hashes is None:
+            names = (name for column in self._groups.columns("id") for name in column.to_pylist())
+            hashes = np.fromiter(map(_hash, names), np.uint64, len(self))
+            order = np.argsort(hashes, kind="stable")
+            self._hashes = hashes[order], order
+        return self._hashes
+
+    def _where(self) -> str:
+        return ", ".join(map(str, self.paths))
 
     # --- whole files ---
 
@@ -179,7 +201,7 @@ class TokenDataset(Dataset[TokenRow]):
         Raises:
             UserError: shards are altered or damaged; the first is named, with its mend.
         """
-        sums = {folder: _shard_sums(folder) for folder in {file.parent for file in self._files}}
+        sums = {folder: _shard_sums(folder) for folder in self.folders}
         broken: list[str] = []
         for number, file in enumerate(self._files):
             try:
@@ -192,7 +214,7 @@ class TokenDataset(Dataset[TokenRow]):
             if on_shard is not None:
                 on_shard(file)
         if broken:
-            others = f" (and {len(broken) - 1} other shards)" if len(broken) > 1 else ""
+            others = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
             raise UserError(broken[0] + others)
 
 
