@@ -66,7 +66,7 @@ def export_webdataset(dataset: TokenDataset, out: AnyPath) -> list[Path]:
 def export_lhotse(dataset: TokenDataset, out: AnyPath) -> list[Path]:
     """Write a Lhotse Shar folder, for `lhotse.CutSet.from_shar(in_dir=out)`.
 
-    A sound is a cut: `cut.load_level_0()`, ... are its codes, int32 `[Q, F]`, all frames of
+    A sound is a cut: `cut.load_level_0()`, ... are its codes, int32 `[F, Q]`, all frames of
     them; `cut.recording` is the file that it came from, if a ledger beside the shards names one
     and it is still there; a supervision has text, speaker and other fields. `cut.id` is `key_of`
     the id, and `cut.custom` has `id`, `num_samples`, `sample_rate`, `hops` and `codec`.
@@ -107,9 +107,10 @@ def export_lhotse(dataset: TokenDataset, out: AnyPath) -> list[Path]:
                 cut = _cut(row, entries.get(row.id))
                 lines.write(json.dumps(cut.to_dict(), ensure_ascii=False).encode() + b"\n")
                 for tar, codes in zip(tars, _levels(row), strict=True):
-                    place = Array("shar", "", "", list(codes.shape))
-                    manifest = TemporalArray(place, 1, cut.duration / codes.shape[1], cut.start)
-                    _add(tar, f"{cut.id}.npy", _npy(codes))
+                    frames = np.ascontiguousarray(codes.T)  # lhotse cuts along the first axis only
+                    place = Array("shar", "", "", list(frames.shape))
+                    manifest = TemporalArray(place, 0, cut.duration / len(frames), cut.start)
+                    _add(tar, f"{cut.id}.npy", _npy(frames))
                     _add(tar, f"{cut.id}.json", json.dumps(manifest.to_dict()).encode() + b"\n")
     return paths
 
