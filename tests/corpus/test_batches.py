@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from tests.corpus.test_shards import SPEC, make_codes, make_rows
-from vqaudio.corpus import LengthBatches, TokenDataset, TokenRow, collate, row_groups
+from tests.corpus.test_shards import SPEC, make_codes
+from vqaudio.corpus import LengthBatches, TokenDataset, TokenRow, collate, row_groups, shards
 from vqaudio.corpus.shards import write_shard
 from vqaudio.errors import UserError
 
@@ -92,21 +93,27 @@ def test_rows_that_cannot_be_shared_evenly_come_again(dataset: TokenDataset) -> 
     assert list(LengthBatches(dataset, most, rows=[])) == []
 
 
-def test_a_pool_is_decoded_once(dataset: TokenDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = make_rows(1)
-    assert rows
-    monkeypatch.setattr(row_groups, "CACHE_BYTES", int(dataset.num_codes.sum()) * 4)
+def test_a_row_group_is_decoded_once_an_epoch(
+    dataset: TokenDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "ROWS_PER_GROUP", 10)
+    write_shard(tmp_path / "small groups.parquet", SPEC, list(dataset))
+    dataset = TokenDataset(tmp_path / "small groups.parquet")
+    monkeypatch.setattr(row_groups, "CACHE_BYTES", int(dataset.num_codes.sum()))  # a quarter of it
     decoded: list[int] = []
     plain = row_groups.RowGroup.__init__
 
-    def count(self: row_groups.RowGroup, *args: object) -> None:
-        decoded.append(1)
-        plain(self, *args)  # type: ignore[arg-type]
+    def count(self: row_groups.RowGroup, table: pa.Table, num_levels: int) -> None:
+        decoded.append(len(table))
+        plain(self, table, num_levels)
 
     monkeypatch.setattr(row_groups.RowGroup, "__init__", count)
     for batch in LengthBatches(dataset, 4000):
         _ = [dataset[number] for number in batch]
-    assert len(decoded) == len(dataset.blocks) - 1
+    assert len(decoded) == 70
+    decoded.clear()
+    _ = [dataset[int(number)] for number in np.random.default_rng(0).permutation(len(dataset))]
+    assert len(decoded) > 400  # what it would be otherwise
 
 
 def test_collate_pads_and_masks(dataset: TokenDataset) -> None:

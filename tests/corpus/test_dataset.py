@@ -202,6 +202,11 @@ def test_verify_reads_every_byte(tmp_path: Path) -> None:
         TokenDataset(tmp_path / names[2]).verify()
     with pytest.raises(UserError, match=r"00002.parquet: damaged"):
         list(dataset)
+    with (tmp_path / LEDGER_NAME).open("a") as file:
+        file.write("\n")
+    with pytest.raises(UserError, match=r"ledger.jsonl: not a ledger"):
+        TokenDataset(tmp_path)
+    (tmp_path / LEDGER_NAME).write_text("".join(f"{line}\n" for line in lines))
     (tmp_path / names[0]).unlink()
     with pytest.raises(UserError, match=r"00000.parquet: missing"):
         TokenDataset(tmp_path)

@@ -59,6 +59,11 @@ def collate(rows: Sequence[TokenRow]) -> CodesBatch:
     )
 
 
+def by_length(lengths: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+    """An order of rows by about their length: neighbours are alike, and others each time."""
+    return np.argsort(lengths * (1 + JITTER * random.random(len(lengths))), kind="stable")
+
+
 def shuffled_pools(
     dataset: TokenDataset, rows: NDArray[np.int64], random: np.random.Generator
 ) -> list[NDArray[np.int64]]:
@@ -177,8 +182,7 @@ class LengthBatches(Sampler[list[int]]):
             random = np.random.default_rng([self.seed, self.epoch])
             batches, pools = [], []
             for number, pool in enumerate(shuffled_pools(self.dataset, self.rows, random)):
-                jittered = self._codes[pool] * (1 + JITTER * random.random(len(pool)))
-                several = self._cut(pool[np.argsort(jittered)])
+                several = self._cut(pool[by_length(self._codes[pool], random)])
                 batches += several
                 pools += [number] * len(several)
             _make_even(batches, pools, self.world_size)
