@@ -28,8 +28,8 @@ from torch import Tensor
 
 import vqaudio
 from vqaudio.cli.terminal import run_script
+from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.corpus.manifest import Sound, read_manifest
-from vqaudio.corpus.shards import TokenCorpus
 from vqaudio.evaluation.metrics import codebook_use, entropy_bits_per_second
 from vqaudio.evaluation.plots import save_codebook_use, save_spectrograms
 from vqaudio.evaluation.recognizer import recognizer_of
@@ -76,7 +76,7 @@ def main(run: Path) -> None:
     digits = listener(out, words, [s.fields["label"] for s in train], "digits")
     speakers = listener(out / "speakers", words, [s.fields["speaker"] for s in train], "speakers")
 
-    corpus = TokenCorpus(run / "tokens")
+    corpus = TokenDataset(run / "tokens")
     tokens = {row.id: row for row in corpus}
     rows = [tokens[sound.id] for sound in test]
     codes = [row.codes for row in rows]

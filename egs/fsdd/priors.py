@@ -9,7 +9,8 @@ from torch import Tensor
 
 import vqaudio
 from vqaudio.audio import mono, read_audio
-from vqaudio.corpus.shards import TokenCorpus, TokenRow
+from vqaudio.corpus.dataset import TokenDataset
+from vqaudio.corpus.shards import TokenRow
 from vqaudio.evaluation.likelihood import fit
 from vqaudio.evaluation.ngram import ngram_bits_per_second
 from vqaudio.evaluation.recognizer import Recognition, Recognizer
@@ -43,7 +44,7 @@ class Samples:
     """The sounds of a folder of `vqaudio sample`, and what was asked for."""
 
     def __init__(self, folder: Path, sample_rate: int) -> None:
-        rows = list(TokenCorpus(folder / "tokens-00000.parquet"))
+        rows = list(TokenDataset(folder / "tokens-00000.parquet"))
         self.paths = [folder / f"{row.id}.wav" for row in rows]
         self.audio = [read_word(path, sample_rate) for path in self.paths]
         self.fields = [row.fields for row in rows]
@@ -54,7 +55,7 @@ def layouts(run: Path) -> list[str]:
     return [name for name in ("flat", "delay", "cascade") if (run / f"prior-{name}").is_dir()]
 
 
-def ngram_bits(rows: Sequence[TokenRow], corpus: TokenCorpus) -> dict[str, float]:
+def ngram_bits(rows: Sequence[TokenRow], corpus: TokenDataset) -> dict[str, float]:
     """Bits per second of n-gram models on the test split."""
     layout = Layout("flat", corpus.hops, corpus.codebook_sizes)
     train, test = ([row.codes for row in rows if row.fields["split"] == s] for s in ("train", "test"))

@@ -20,7 +20,8 @@ from torch import Tensor
 import vqaudio
 from vqaudio.audio import write_audio
 from vqaudio.cli.terminal import run_script
-from vqaudio.corpus.shards import TokenCorpus, TokenRow
+from vqaudio.corpus.dataset import TokenDataset
+from vqaudio.corpus.shards import TokenRow
 from vqaudio.errors import UserError
 from vqaudio.evaluation.generation import longest_copies
 from vqaudio.evaluation.likelihood import fit
@@ -39,7 +40,7 @@ HOW = {"temperature": 0.8, "guidance": 1.5, "top_p": 0.95}
 def main(run: Path) -> None:
     """Measure everything, and write the page."""
     out = make_folder(run / "evaluation")
-    corpus = TokenCorpus(run / "tokens")
+    corpus = TokenDataset(run / "tokens")
     codec = vqaudio.load("speech-16k")
     assert isinstance(codec, vqaudio.Codec)
     rows = list(corpus)

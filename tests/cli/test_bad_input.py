@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -14,6 +15,7 @@ from tests.models import WAVEFORM_CODEC
 from tests.sounds import WavMaker
 from vqaudio.codec.model import Codec
 from vqaudio.config import CodecConfig, parse_section
+from vqaudio.corpus import TokenDataset
 from vqaudio.corpus.ledger import read_ledger
 from vqaudio.model_folder import save_model
 
@@ -317,6 +319,23 @@ def test_altered_tokens(program: Program, models: Models, tokens: Path, tmp_path
     shard.write_bytes(shard.read_bytes()[:-100])
     ran = program("synthesize", tmp_path / "tokens", "--out", tmp_path / "out", "--codec", models.codec)
     assert_one_line(ran, shard)
+
+
+def test_one_damaged_shard_of_several(
+    program: Program, models: Models, tokens: Path, wav: WavMaker, tmp_path: Path
+) -> None:
+    words = ["--codec", models.codec]
+    assert program("tokenize", wav("in/more.wav"), "--out", tmp_path / "b", *words).status == 0
+    shard = tmp_path / "b" / "tokens-00000.parquet"
+    ran = program("synthesize", tokens, shard, "--out", tmp_path / "good", *words)
+    assert ran.status == 0, ran.err
+    assert len(files_in(tmp_path / "good")) == len(TokenDataset([tokens, shard])) == 13
+    data = bytearray(shard.read_bytes())
+    codes = pq.read_metadata(shard).row_group(0).column(3).data_page_offset
+    data[codes + 40] ^= 0xFF
+    shard.write_bytes(data)
+    ran = program("synthesize", tokens, tmp_path / "b", "--out", tmp_path / "bad", *words)
+    assert_one_line(ran, shard, "damaged")
 
 
 def test_a_prior_where_a_codec_is_needed(

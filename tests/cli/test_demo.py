@@ -10,7 +10,7 @@ import soundfile
 from tests.cli.conftest import Models, Program
 from tests.models import waveform_codec
 from tests.sounds import WavMaker, tone
-from vqaudio.corpus.shards import TokenCorpus
+from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.evaluation.demo import LONGEST_SECONDS, SENTENCE, first_seconds, level_table
 from vqaudio.evaluation.metrics import codebook_use
 from vqaudio.model_folder import load
@@ -27,7 +27,7 @@ def test_the_demo_of_the_shipped_sentence(program: Program, models: Models, tmp_
     for name in ("original", "levels-1", "all-levels"):
         assert soundfile.info(out / f"{name}.wav").frames == length
     codec = load(models.codec)
-    spoken, *new = TokenCorpus(out / "tokens-00000.parquet")
+    spoken, *new = TokenDataset(out / "tokens-00000.parquet")
     assert spoken.codes == codec.encode(SENTENCE)
     assert [row.id for row in new] == ["sample-1", "sample-2", "sample-3"]
     for row in new:

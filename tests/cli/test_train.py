@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.cli.conftest import Program
-from vqaudio.corpus.shards import TokenCorpus
+from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.model_folder import load
 from vqaudio.prior.model import Prior
 
@@ -19,7 +19,7 @@ def test_all_the_way(
     assert ran.status == 0, ran.err
     ran = program("tokenize", manifest, "--out", tmp_path / "tokens", "--codec", tmp_path / "codec")
     assert ran.status == 0, ran.err
-    corpus = TokenCorpus(tmp_path / "tokens")
+    corpus = TokenDataset(tmp_path / "tokens")
     assert len(corpus) == 12
     assert corpus.codec == load(tmp_path / "codec").fingerprint
 

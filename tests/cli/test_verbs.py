@@ -12,7 +12,7 @@ import torch
 from tests.cli.conftest import Models, Program
 from tests.sounds import WavMaker
 from vqaudio.audio import read_audio
-from vqaudio.corpus.shards import TokenCorpus
+from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.model_folder import load
 
 
@@ -42,7 +42,7 @@ def test_tokens_of_a_folder_become_sound_again(
         "synthesize", shard, "--out", tmp_path / "one", "--codec", models.codec, "--levels", "1"
     )
     assert ran.status == 0, ran.err
-    row = TokenCorpus(shard)[0]
+    row = TokenDataset(shard)[0]
     coarse, _ = read_audio(tmp_path / "one" / f"{row.id}.wav")
     assert torch.allclose(coarse, load(models.codec).decode(row.codes, 1), atol=1e-4)
 
@@ -65,7 +65,7 @@ def test_tokens_are_the_same_by_any_workers(
     words = ["tokenize", wav(seconds=3.0), "--codec", models.codec, "--out"]
     for workers in ("1", "2"):
         assert program(*words, tmp_path / workers, "--workers", workers).status == 0
-    one, two = (TokenCorpus(tmp_path / workers)[0] for workers in ("1", "2"))
+    one, two = (TokenDataset(tmp_path / workers)[0] for workers in ("1", "2"))
     assert one.codes == two.codes
     assert program(*words, tmp_path / "none", "--workers", "0").status == 2
 
@@ -131,7 +131,7 @@ def test_samples_have_sound_and_tokens(program: Program, models: Models, tmp_pat
         assert ran.status == 0, ran.err
     paths = sorted((tmp_path / "a").glob("*.wav"))
     assert [soundfile.info(path).frames for path in paths] == [1600] * 3
-    first, again, other = (TokenCorpus(tmp_path / name) for name in ("a", "again", "b"))
+    first, again, other = (TokenDataset(tmp_path / name) for name in ("a", "again", "b"))
     assert [row.fields for row in first] == [{"label": "yes"}] * 3
     assert [row.id for row in first] == [path.stem for path in paths]
     assert [row.codes for row in first] == [row.codes for row in again]
@@ -155,7 +155,7 @@ def test_a_sound_of_any_rate_is_gone_on_from(
     codec = load(models.codec)
 
     begun = codec.encode(prompt)
-    [row] = TokenCorpus(tmp_path / "out")
+    [row] = TokenDataset(tmp_path / "out")
     whole = begun.num_samples // codec.hops[0]
     assert whole > 1
     assert torch.equal(row.codes.levels[0][:, :whole], begun.levels[0][:, :whole])
@@ -236,7 +236,7 @@ def test_tokenize_sums_up(program: Program, models: Models, wav: WavMaker, tmp_p
     assert said == json.loads((out / "summary.json").read_text())
     assert (said["sounds"], said["done"], said["failed"]) == (3, 2, 1)
     assert said["failures"] == {"not a sound file (Format not recognised)": 1}
-    corpus = TokenCorpus(out)
+    corpus = TokenDataset(out)
     assert said["hours"] == pytest.approx(0.8 / 3600)
     assert said["tokens"] == sum(level.numel() for row in corpus for level in row.codes.levels)
     for level, books in enumerate(said["codebooks"]):

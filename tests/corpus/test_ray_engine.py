@@ -9,9 +9,9 @@ import pytest
 
 from tests.models import waveform_codec
 from tests.sounds import WavMaker
+from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.corpus.ledger import LEDGER_NAME
 from vqaudio.corpus.manifest import find_sounds
-from vqaudio.corpus.shards import TokenCorpus
 from vqaudio.corpus.tokenize import tokenize
 
 # In a process of its own, since Ray does not leave one as it was. `Deadly` is the name of a file that
@@ -76,7 +76,7 @@ def test_a_cluster_gives_the_same_shards_though_a_node_is_killed(wav: WavMaker, 
     wav("in/20-long.wav", 70.0, seed=50)
     (inputs / "bad.wav").write_text("no sound")
     tokenize(waveform_codec(), find_sounds([inputs]), tmp_path / "local")
-    local = TokenCorpus(tmp_path / "local")
+    local = TokenDataset(tmp_path / "local")
 
     wav("in/deadly.wav")
     words = [sys.executable, "-c", RUN, str(inputs), str(tmp_path / "out")]
@@ -88,7 +88,7 @@ def test_a_cluster_gives_the_same_shards_though_a_node_is_killed(wav: WavMaker, 
     assert (killed, done, failed) == (1, 41, 2)
     assert "bad.wav: not a sound file" in reasons[0]
     assert "deadly.wav: ends the process that reads it" in reasons[1]
-    rows = list(TokenCorpus(tmp_path / "out"))
+    rows = list(TokenDataset(tmp_path / "out"))
     assert [row.id for row in rows] == local.ids
     assert all(row.codes == local[index].codes for index, row in enumerate(rows))
     statuses = [json.loads(line) for line in (tmp_path / "out" / LEDGER_NAME).read_text().splitlines()]

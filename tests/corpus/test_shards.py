@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from vqaudio.codes import Codes, frames_for
-from vqaudio.corpus.shards import ROWS_PER_GROUP, TokenCorpus, TokenRow, write_shard
+from vqaudio.corpus.dataset import TokenDataset
+from vqaudio.corpus.shards import ROWS_PER_GROUP, TokenRow, write_shard
 from vqaudio.errors import UserError
 from vqaudio.prior.model import CodecSpec
 
@@ -36,7 +37,7 @@ def test_rows_come_back_in_any_order(tmp_path: Path) -> None:
     rows = make_rows(ROWS_PER_GROUP * 2 + 3)
     write_shard(tmp_path / "tokens-00000.parquet", SPEC, rows[:100])
     write_shard(tmp_path / "tokens-00001.parquet", SPEC, rows[100:])
-    corpus = TokenCorpus(tmp_path)
+    corpus = TokenDataset(tmp_path)
     assert len(corpus) == len(rows)
     assert corpus.ids == [row.id for row in rows]
     assert corpus.names("label") == ["a", "b"]
@@ -55,10 +56,10 @@ def test_rows_come_back_in_any_order(tmp_path: Path) -> None:
 def test_memory_of_decoded_groups_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = make_rows(ROWS_PER_GROUP * 4)
     write_shard(tmp_path / "tokens.parquet", SPEC, rows)
-    monkeypatch.setattr("vqaudio.corpus.shards.CACHE_BYTES", 50_000)
-    corpus = TokenCorpus(tmp_path / "tokens.parquet")
+    monkeypatch.setattr("vqaudio.corpus.row_groups.CACHE_BYTES", 50_000)
+    corpus = TokenDataset(tmp_path / "tokens.parquet")
     assert list(corpus) == rows
-    assert len(corpus._cache) < 4
+    assert len(corpus._groups._cache) < 4
     assert corpus[0] == rows[0]
 
 
@@ -82,7 +83,7 @@ def test_rows_may_lack_fields(tmp_path: Path) -> None:
         TokenRow("b", make_codes(20), {"text": "hello", "level_9": "x"}),
     ]
     write_shard(tmp_path / "x.parquet", SPEC, rows)
-    corpus = TokenCorpus(tmp_path / "x.parquet")
+    corpus = TokenDataset(tmp_path / "x.parquet")
     assert list(corpus) == rows
     assert corpus.names("label") == []
 
@@ -98,7 +99,7 @@ def test_codes_of_another_codec_are_refused(tmp_path: Path) -> None:
     write_shard(tmp_path / "tokens-00000.parquet", SPEC, make_rows(1))
     write_shard(tmp_path / "tokens-00001.parquet", other, make_rows(1, other))
     with pytest.raises(UserError, match="tokens-00001.parquet: made by codec 0000"):
-        TokenCorpus(tmp_path)
+        TokenDataset(tmp_path)
 
 
 def test_a_field_may_not_hide_a_column(tmp_path: Path) -> None:
@@ -112,25 +113,25 @@ def test_damage_is_seen(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[:-50])
     with pytest.raises(UserError, match=r"x.parquet: not a whole Parquet file"):
-        TokenCorpus(path)
+        TokenDataset(path)
     spoiled = bytearray(whole)
     spoiled[len(whole) // 3] ^= 0xFF
     path.write_bytes(spoiled)
     with pytest.raises(UserError, match=r"x.parquet: damaged"):
-        list(TokenCorpus(path))
+        list(TokenDataset(path))
 
 
 def test_what_is_no_shard(tmp_path: Path, unwritable: Path) -> None:
     with pytest.raises(UserError, match="no such folder or file"):
-        TokenCorpus(tmp_path / "nowhere")
+        TokenDataset(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no token shards"):
-        TokenCorpus(tmp_path / "empty")
+        TokenDataset(tmp_path / "empty")
     (tmp_path / "text.parquet").write_text("hello")
     with pytest.raises(UserError, match=r"text.parquet: not a whole Parquet file"):
-        TokenCorpus(tmp_path / "text.parquet")
+        TokenDataset(tmp_path / "text.parquet")
     pq.write_table(pa.table({"id": ["a"]}), tmp_path / "foreign.parquet")
     with pytest.raises(UserError, match=r"foreign.parquet: no token shard"):
-        TokenCorpus(tmp_path / "foreign.parquet")
+        TokenDataset(tmp_path / "foreign.parquet")
     with pytest.raises(UserError, match="in the way"):
         write_shard(unwritable / "x.parquet", SPEC, make_rows(1))

@@ -18,10 +18,10 @@ from tests.sounds import WavMaker
 from vqaudio.audio import AudioWriter, read_audio
 from vqaudio.codec.model import Codec
 from vqaudio.corpus import local
+from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.corpus.encoding import Window, source_of
 from vqaudio.corpus.ledger import LEDGER_NAME, read_ledger
 from vqaudio.corpus.manifest import Sound
-from vqaudio.corpus.shards import TokenCorpus
 from vqaudio.corpus.tokenize import Summary, Watch, tokenize
 from vqaudio.corpus.verify import verify
 from vqaudio.errors import UserError
@@ -65,7 +65,7 @@ def test_rows_are_what_the_codec_gives(
     assert (summary.inputs, summary.done, summary.skipped, summary.failed) == (20, 20, 0, 0)
     assert done == list(range(1, 21))
     assert sum(heard) == pytest.approx(summary.seconds, rel=0.2)  # whole frames
-    corpus = TokenCorpus(out)
+    corpus = TokenDataset(out)
     assert corpus.ids == [sound.id for sound in sounds]
     assert corpus.codec == codec.fingerprint
     for sound, row in zip(sounds, corpus, strict=True):
@@ -84,8 +84,8 @@ def test_order_company_and_workers_change_no_code(wav: WavMaker, tmp_path: Path,
     shuffled = random.Random(0).sample(sounds, len(sounds))
     tokenize(codec, sounds, tmp_path / "a", workers=1)
     tokenize(codec, shuffled[:15], tmp_path / "b", workers=2)
-    whole = {row.id: row.codes for row in TokenCorpus(tmp_path / "a")}
-    for row in TokenCorpus(tmp_path / "b"):
+    whole = {row.id: row.codes for row in TokenDataset(tmp_path / "a")}
+    for row in TokenDataset(tmp_path / "b"):
         assert row.codes == whole[row.id]
     tokenize(codec, sounds, tmp_path / "c", workers=3)
     assert shards_of(tmp_path / "c") == shards_of(tmp_path / "a")
@@ -116,7 +116,7 @@ def test_windows_of_a_long_sound_are_left_to_idle_workers(
     summary = tokenize(codec, sounds, tmp_path / "out", workers=4)
     assert (summary.done, summary.failed) == (2, 1)
     assert left
-    rows = {row.id: row.codes for row in TokenCorpus(tmp_path / "out")}
+    rows = {row.id: row.codes for row in TokenDataset(tmp_path / "out")}
     assert rows == {"long": codec.encode(path), "again": codec.encode(read_audio(path)[0][0, 16000:])}
 
 
@@ -163,14 +163,14 @@ def test_a_sound_that_kills_its_readers_is_left_out(
     summary = tokenize(codec, sounds, tmp_path / "out", workers=2)
     assert (summary.done, summary.failed) == (7, 1)
     assert "3.wav: ends the process that reads it (SIGKILL)" in summary.examples[0]
-    assert "s3" not in TokenCorpus(tmp_path / "out").ids
+    assert "s3" not in TokenDataset(tmp_path / "out").ids
 
 
 def test_clips_are_their_part_of_the_file(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
     path = wav("long.wav", 1.0, sample_rate=22050, channels=2)
     sounds = [Sound("whole", path), Sound("a", path, 0.0, 0.25), Sound("b", path, 0.25, None)]
     tokenize(codec, sounds, tmp_path / "out")
-    rows = {row.id: row.codes for row in TokenCorpus(tmp_path / "out")}
+    rows = {row.id: row.codes for row in TokenDataset(tmp_path / "out")}
     audio, rate = read_audio(path, start_seconds=0.25)
     assert rows["b"] == codec.encode(audio, rate)
     assert rows["a"] == codec.encode(source_of(codec, sounds[1]))
@@ -193,7 +193,7 @@ def test_every_input_is_in_a_shard_or_has_its_reason(
     assert str(bad_sound) not in kind
     assert statuses(tmp_path / "out") == {"bad": "failed", **{f"s{n}": "done" for n in range(5)}}
     assert read_ledger(tmp_path / "out").entries["bad"].reason == reason
-    assert TokenCorpus(tmp_path / "out").ids == [f"s{n}" for n in range(5)]
+    assert TokenDataset(tmp_path / "out").ids == [f"s{n}" for n in range(5)]
 
 
 def test_a_strict_run_stops_at_the_first_failure(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
@@ -215,7 +215,7 @@ def test_a_mended_input_is_taken_up_again(wav: WavMaker, tmp_path: Path, codec: 
     assert (summary.done, summary.skipped, summary.failed) == (1, 3, 0)
     assert set(statuses(out).values()) == {"done"}
     assert (out / "tokens-00000.parquet").read_bytes() == first
-    assert len(TokenCorpus(out)) == 4
+    assert len(TokenDataset(out)) == 4
 
 
 RUN = """
@@ -295,13 +295,13 @@ def test_a_torn_ledger_and_a_lost_shard_are_made_good(
     tokenize(codec, sounds, out)
     with (out / LEDGER_NAME).open("a") as file:
         file.write('{"id": "s3", "sta')
-    assert len(TokenCorpus(out)) == 10
+    assert len(TokenDataset(out)) == 10
     (out / "tokens-00001.parquet").unlink()
     with pytest.raises(UserError, match="tokens-00001.parquet: missing"):
-        TokenCorpus(out)
+        TokenDataset(out)
     summary = tokenize(codec, sounds, out)
     assert (summary.done, summary.skipped) == (4, 6)
-    assert sorted(TokenCorpus(out).ids) == sorted(sound.id for sound in sounds)
+    assert sorted(TokenDataset(out).ids) == sorted(sound.id for sound in sounds)
 
 
 def test_altered_shards_are_refused(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
@@ -312,7 +312,7 @@ def test_altered_shards_are_refused(wav: WavMaker, tmp_path: Path, codec: Codec)
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
     with pytest.raises(UserError, match="tokens-00000.parquet: altered"):
-        TokenCorpus(out)
+        TokenDataset(out).verify()
     with pytest.raises(UserError, match="tokens-00000.parquet: altered"):
         tokenize(codec, sounds, out)
     shard.unlink()
@@ -370,7 +370,10 @@ def test_tokens_are_proved(wav: WavMaker, tmp_path: Path, codec: Codec) -> None:
     (out / LEDGER_NAME).write_text(ledger.replace('"row": 2', '"row": 7'))
     with pytest.raises(UserError, match="other rows than its ledger says"):
         verify(codec, sounds, out)
-    (out / "tokens-00000.parquet").write_bytes(b"PAR1")
+    shard = out / "tokens-00000.parquet"
+    data = bytearray(shard.read_bytes())
+    data[20] ^= 1
+    shard.write_bytes(data)
     with pytest.raises(UserError, match="altered"):
         verify(codec, sounds, out)
 
@@ -414,7 +417,7 @@ def test_an_interrupted_run_keeps_what_it_has(wav: WavMaker, tmp_path: Path, cod
 
     with pytest.raises(KeyboardInterrupt):
         tokenize(codec, sounds, out, watch=Watch(done=interrupt))
-    assert TokenCorpus(out).ids == ["s0", "s1", "s2", "s3"]
+    assert TokenDataset(out).ids == ["s0", "s1", "s2", "s3"]
     assert tokenize(codec, sounds, out).done == 2
 
 

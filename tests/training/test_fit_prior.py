@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 
 from tests.training.chains import SPEC, Chain, write_corpus
 from vqaudio.config import PriorRecipe, parse_section
-from vqaudio.corpus.shards import TokenCorpus, TokenRow, write_shard
+from vqaudio.corpus.dataset import TokenDataset
+from vqaudio.corpus.shards import TokenRow, write_shard
 from vqaudio.errors import UserError
 from vqaudio.model_folder import load
 from vqaudio.prior.model import Prior
@@ -174,7 +175,7 @@ def test_the_same_sounds_with_other_labels_are_another_run(tmp_path: Path) -> No
     other = {"chain 0": "chain 1", "chain 1": "chain 0"}
     rows = [
         replace(row, fields={**row.fields, "label": other[row.fields["label"]]})
-        for row in TokenCorpus(tmp_path / "tokens")
+        for row in TokenDataset(tmp_path / "tokens")
     ]
     (tmp_path / "swapped").mkdir()
     write_shard(tmp_path / "swapped" / "tokens-00000.parquet", SPEC, rows)
@@ -242,7 +243,7 @@ def test_texts_are_learned_where_they_are_asked_for(tmp_path: Path) -> None:
     """Which chain it is is said by the text alone."""
     write_corpus(tmp_path / "named", 800, labels=2)
     rows = [
-        replace(row, fields={"text": row.fields["label"]}) for row in TokenCorpus(tmp_path / "named")
+        replace(row, fields={"text": row.fields["label"]}) for row in TokenDataset(tmp_path / "named")
     ]
     (tmp_path / "tokens").mkdir()
     write_shard(tmp_path / "tokens" / "tokens-00000.parquet", SPEC, rows)

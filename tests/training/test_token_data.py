@@ -9,7 +9,8 @@ from torch import Tensor
 from tests.training.chains import SPEC, write_corpus
 from vqaudio.codes import Codes
 from vqaudio.config import PriorConfig
-from vqaudio.corpus.shards import TokenCorpus, TokenRow, write_shard
+from vqaudio.corpus.dataset import TokenDataset
+from vqaudio.corpus.shards import TokenRow, write_shard
 from vqaudio.prior.conditions import Conditions
 from vqaudio.prior.layout import PAD, START
 from vqaudio.prior.model import Prior
@@ -19,7 +20,7 @@ from vqaudio.training.token_data import TokenBatch, TokenBatches
 
 
 def make_batches(folder: Path, tokens_per_batch: int, context: int = 512, seed: int = 0) -> TokenBatches:
-    corpus = TokenCorpus(folder)
+    corpus = TokenDataset(folder)
     prior = Prior(
         PriorConfig(layers=1, width=8, heads=1, context=context, labels=corpus.names("label")), SPEC
     )
@@ -39,14 +40,14 @@ def codes_of(seconds: int, seed: int = 0) -> Codes:
     return Codes([coarse, fine], seconds, 100, [2, 1], "abc")
 
 
-def write_rows(folder: Path, splits: list[str]) -> TokenCorpus:
+def write_rows(folder: Path, splits: list[str]) -> TokenDataset:
     rows = [
         TokenRow(f"{index}", codes_of(index + 1, index), {"split": split} if split else {})
         for index, split in enumerate(splits)
     ]
     folder.mkdir()
     write_shard(folder / "tokens-00000.parquet", SPEC, rows)
-    return TokenCorpus(folder)
+    return TokenDataset(folder)
 
 
 def test_an_epoch_has_every_row_once_in_batches_of_like_length(tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_texts_take_their_room_and_follow_their_sounds(tmp_path: Path) -> None:
     ]
     (tmp_path / "tokens").mkdir()
     write_shard(tmp_path / "tokens" / "tokens-00000.parquet", SPEC, rows)
-    corpus = TokenCorpus(tmp_path / "tokens")
+    corpus = TokenDataset(tmp_path / "tokens")
     config = PriorConfig(layers=1, width=8, heads=1, context=40, speakers=["x"], text_bytes=12)
     prior = Prior(config, SPEC)
     batch = TokenBatches(corpus, range(4), prior, 1000, seed=0).batch(0)
@@ -161,7 +162,7 @@ def test_a_cascade_sees_the_coarse_codes_of_the_same_moment(tmp_path: Path) -> N
     (tmp_path / "tokens").mkdir()
     write_shard(tmp_path / "tokens" / "tokens-00000.parquet", SPEC, [TokenRow("long", codes)])
     prior = Prior(PriorConfig(layout="cascade", layers=1, width=8, heads=1, context=20), SPEC)
-    batches = TokenBatches(TokenCorpus(tmp_path / "tokens"), [0], prior, 100, seed=0)
+    batches = TokenBatches(TokenDataset(tmp_path / "tokens"), [0], prior, 100, seed=0)
     coarse, fine = codes.levels[0][0] + 1, codes.levels[1][0] + 1
     for step in range(20):
         first, second = batches.batch(step).passages

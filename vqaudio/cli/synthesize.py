@@ -40,7 +40,7 @@ def synthesize(
     paths = iter(sound_paths(out, [name for corpus in corpora for name in corpus.ids]))
     total = sum(map(len, corpora))
     with output_folder(out), progress() as bar:
-        models = [codec_of(corpus.codec, codec, corpus.path) for corpus in corpora]
+        models = [codec_of(corpus.codec, codec, corpus.paths[0]) for corpus in corpora]
         task = bar.add_task("synthesizing", total=total)
         for corpus, model in zip(corpora, models, strict=True):
             for row in corpus:

@@ -9,7 +9,8 @@ from torch import Tensor
 from vqaudio.audio import AnyPath, AudioWriter
 from vqaudio.codec.model import Codec
 from vqaudio.codes import Codes
-from vqaudio.corpus.shards import SHARD_PATTERN, TokenCorpus
+from vqaudio.corpus.dataset import TokenDataset
+from vqaudio.corpus.shards import SHARD_PATTERN
 from vqaudio.errors import UserError
 
 
@@ -47,18 +48,18 @@ def sound_paths(out: Path, ids: Sequence[str], inputs: Sequence[Path] = ()) -> l
     return paths
 
 
-def open_tokens(paths: Sequence[AnyPath]) -> list[TokenCorpus]:
+def open_tokens(paths: Sequence[AnyPath]) -> list[TokenDataset]:
     """Open token folders and files, each file once.
 
     Args:
-        paths: as `TokenCorpus` takes them.
+        paths: as `TokenDataset` takes them.
 
     Raises:
-        UserError: see `TokenCorpus`; or two rows have the same id.
+        UserError: see `TokenDataset`; or two rows have the same id.
     """
     given = {path.resolve(): path for path in map(Path, paths)}
     corpora = [
-        TokenCorpus(path)
+        TokenDataset(path)
         for place, path in given.items()
         if not (place.parent in given and place.match(SHARD_PATTERN))  # else the folder has it
     ]
@@ -67,10 +68,10 @@ def open_tokens(paths: Sequence[AnyPath]) -> list[TokenCorpus]:
         for name in corpus.ids:
             if name in owners:
                 raise UserError(
-                    f"{corpus.path}: id {name!r} is also that of a sound of {owners[name]}; "
+                    f"{corpus.paths[0]}: id {name!r} is also that of a sound of {owners[name]}; "
                     "give them apart, and an --out to each"
                 )
-            owners[name] = corpus.path
+            owners[name] = corpus.paths[0]
     return corpora
 
 

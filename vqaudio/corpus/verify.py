@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 
 from vqaudio.audio import AnyPath
 from vqaudio.codec.model import Codec
+from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.corpus.encoding import source_of
 from vqaudio.corpus.ledger import Ledger, read_ledger
 from vqaudio.corpus.manifest import Sound
-from vqaudio.corpus.shards import TokenCorpus, check_sum
 from vqaudio.errors import UserError
 
 ENCODED_AGAIN = 32
@@ -46,9 +46,8 @@ def verify(
     ledger = read_ledger(path)
     if not ledger.shards:
         return Verified(0, 0, 0)
-    for name, sha256 in ledger.shards.items():
-        check_sum(path / name, sha256)
-    corpus = TokenCorpus(path)
+    corpus = TokenDataset(path)
+    corpus.verify()
     _compare(path, ledger)
     known = {sound.id: sound for sound in sounds}
     chosen = random.sample(range(len(corpus)), min(sample, len(corpus)))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqaudio.config import PriorRecipe
-from vqaudio.corpus.shards import TokenCorpus
+from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.errors import UserError
 from vqaudio.evaluation.likelihood import fit
 from vqaudio.model_folder import save_model
@@ -85,7 +85,7 @@ class PriorRun:
     def __init__(self, recipe: PriorRecipe, tokens: Path, out: Path, resume: bool) -> None:
         self.recipe, self.out = recipe, out
         fabric = start_ranks(recipe.run.precision)
-        self.corpus = TokenCorpus(tokens)
+        self.corpus = TokenDataset(tokens)
         config = recipe.prior.model_copy(
             update={
                 "labels": self._names("label", recipe.data.label),
@@ -165,7 +165,9 @@ class PriorRun:
         """The names that the prior is to know: all of a column, if it is wanted."""
         names = self.corpus.names(column)
         if wanted and not names:
-            raise UserError(f"{self.corpus.path}: no row has a {column}, which data.{column} asks for")
+            raise UserError(
+                f"{self.corpus.paths[0]}: no row has a {column}, which data.{column} asks for"
+            )
         return names if wanted else []
 
     def _check_texts(self, rows: Sequence[int]) -> None:
@@ -234,7 +236,7 @@ class PriorRun:
         self.results = values["results"]
 
 
-def _fingerprint(corpus: TokenCorpus) -> str:
+def _fingerprint(corpus: TokenDataset) -> str:
     """SHA-256 of the codec, and of which sounds there are, how long, in which order, said to be what."""
     digest = hashlib.sha256(corpus.codec.encode())
     columns = (

@@ -8,14 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqaudio.corpus.shards import TokenCorpus
+from vqaudio.corpus.batches import by_length
+from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.prior.conditions import Conditions, conditions_of
 from vqaudio.prior.layout import PAD
 from vqaudio.prior.model import Prior
 from vqaudio.prior.stage import Passage, batch_of
 
 MEMORY_TOKENS = 1 << 28  # kept once they are read, 4 bytes each
-JITTER = 0.1  # of lengths, before rows are sorted by them: other neighbours in each epoch
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class TokenBatches:
     """
 
     def __init__(
-        self, corpus: TokenCorpus, rows: Sequence[int], prior: Prior, tokens_per_batch: int, seed: int
+        self, corpus: TokenDataset, rows: Sequence[int], prior: Prior, tokens_per_batch: int, seed: int
     ) -> None:
         self.corpus, self.prior, self.seed = corpus, prior, seed
         self.rows = np.asarray(rows)
-        samples = corpus.column("num_samples")
-        self.lengths = np.array([self._tokens_of(samples[row]) for row in rows])
+        samples = corpus.num_samples[self.rows].tolist()
+        self.lengths = np.array([self._tokens_of(length) for length in samples])
         self.conditions = conditions_of(
             prior.config,
             *(
@@ -118,8 +118,7 @@ class TokenBatches:
         """Members of each batch of an epoch: neighbours by jittered length, in random order."""
         if self._epoch[0] != (epoch, attempt):
             random = np.random.default_rng([self.seed, attempt, epoch])
-            jittered = self.lengths * (1 + JITTER * random.random(len(self.lengths)))
-            order = np.argsort(jittered, kind="stable")
+            order = by_length(self.lengths, random)
             count = self.batches_per_epoch
             shares = np.arange(1, count) * self.tokens_per_epoch / count
             cuts = np.searchsorted(self.lengths[order].cumsum(), shares)
