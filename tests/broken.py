@@ -50,7 +50,9 @@ def make_broken(folder: Path) -> dict[Path, str]:
     make("0-channels.wav", patched(wav, CHANNELS_AT, "<H", 0), "Channel count is zero")
     for suffix in ("wav", "flac", "ogg", "mp3", "aiff"):
         whole = encoded(folder, suffix)
-        reason = {"flac": "cut short", "mp3": "truncated or damaged: ends after"}.get(suffix, "truncated;")
+        reason = {"flac": "cut short", "mp3": "truncated or damaged: ends after"}.get(
+            suffix, "truncated;"
+        )
         make(f"cut.{suffix}", whole[: len(whole) // 2], reason)
     picture = b"ID3\x03\0\0" + bytes([0, 32, 0, 0]) + bytes(32 << 14)
     make("cut-with-picture.mp3", picture + (folder / "cut.mp3").read_bytes(), "ends after")
@@ -132,7 +134,9 @@ def run_as_nobody(imports: str, script: str, *arguments: object) -> str:
         script: lines that run after.
         arguments: `sys.argv[1:]`.
     """
-    drop = "\nimport os, sys\nif os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+    drop = (
+        "\nimport os, sys\nif os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+    )
     run = [sys.executable, "-c", imports + drop + script, *map(str, arguments)]
     done = subprocess.run(run, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -75,8 +75,7 @@ def read_blocks(
                     "copy or download it again"
                 )
             position += len(block)
-            # Integers are finite, and the sum of finite samples is, unless they are beyond measure.
-            if floats and not np.isfinite(block.sum()) and not np.isfinite(block).all():
+            if floats and not _is_finite(block):  # integers are
                 raise UserError(f"{path}: holds NaN or infinite samples; write it again without")
             yield block, file.samplerate
 
@@ -159,6 +158,12 @@ def _why_no_search(folder: AnyPath) -> str:
 
 def _unreadable(path: AnyPath, error: OSError) -> str:
     return f"{path}: cannot be read ({error.strerror}); see that it can be, or leave it out"
+
+
+def _is_finite(block: np.ndarray) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = block.sum()  # of finite samples is finite, unless they are beyond all measure
+    return bool(np.isfinite(total) or np.isfinite(block).all())
 
 
 def _check_header(path: AnyPath, file: soundfile.SoundFile) -> None:
