@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vqaudio.errors import UserError
 from vqaudio.files import replacing
-from vqaudio.sound_files import BLOCK_FRAMES, AnyPath, read_blocks, reason
+from vqaudio.sound_files import BLOCK_FRAMES, AnyPath, native_name, read_blocks, reason
 
 __all__ = [
     "BLOCK_FRAMES",
@@ -193,7 +193,7 @@ class AudioWriter:
         suffix = self.path.suffix.lower()
         try:
             self._file = soundfile.SoundFile(
-                self._part,
+                native_name(self._part),
                 "w",
                 samplerate=self.sample_rate,
                 channels=channels,

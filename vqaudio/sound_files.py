@@ -80,6 +80,11 @@ def read_blocks(
             yield block, file.samplerate
 
 
+def native_name(path: AnyPath) -> AnyPath | bytes:
+    """A path as soundfile takes it: where file names are bytes, they need not be those of a text."""
+    return os.fsencode(path) if os.name == "posix" else path
+
+
 def leads_back(path: AnyPath) -> bool:
     """Whether a path is a link to a folder that the link lies in, so that a search would go round."""
     if not os.path.islink(path):
@@ -109,8 +114,7 @@ class _Forward(soundfile.SoundFile):
 def _open(path: AnyPath) -> _Forward:
     _check_file(path)
     try:
-        # Names of files are bytes, and not of a text if they were written under another encoding.
-        return _Forward(os.fsencode(path) if os.name == "posix" else path)
+        return _Forward(native_name(path))
     except soundfile.LibsndfileError as error:
         try:
             open(path, "rb").close()

@@ -27,11 +27,13 @@ def test_what_is_locked_is_found(public_folder: Path, wav: WavMaker) -> None:
     good.parent.mkdir()
     good.write_bytes(wav().read_bytes())
     imports = "from vqaudio.corpus.manifest import find_sounds"
-    script = "print(*[sound.path for sound in find_sounds(sys.argv[1:])], sep='\\n')"
-    found = run_as_nobody(imports, script, public_folder / "in").splitlines()
-    assert found == sorted(map(str, [good, *locked]))
+    script = (
+        "print(*[sound.path for sound in find_sounds(sys.argv[1:2])], sep='\\n')\n"
+        "print(*[sound.path for sound in find_sounds(sys.argv[2:])], sep='\\n')"
+    )
     given = [next(iter(locked)), public_folder / "in" / "locked-folder" / "in-it.wav"]
-    assert run_as_nobody(imports, script, *given).splitlines() == [str(path) for path in given]
+    found = run_as_nobody(imports, script, public_folder / "in", *given).splitlines()
+    assert found == [*sorted(map(str, [good, *locked])), *map(str, given)]
 
 
 def test_folders_are_searched_once_whatever_links_lead_to_them(wav: WavMaker, tmp_path: Path) -> None:

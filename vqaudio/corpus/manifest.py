@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vqaudio.audio import AnyPath
 from vqaudio.corpus.search import SOUND_SUFFIXES, Found, Search, shortest_names
 from vqaudio.errors import UserError
 from vqaudio.files import replacing
+from vqaudio.sound_files import AnyPath
 
 MANIFEST_SUFFIX, SHARD_SUFFIX = ".jsonl", ".parquet"
 _FOREVER = 1e12  # seconds; more is a slip
