@@ -1,5 +1,8 @@
 """Small sounds that the tests share."""
 
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +75,18 @@ def unwritable(tmp_path: Path) -> Path:
     """A folder name that cannot become one, even for root: its parent is a file."""
     (tmp_path / "in the way").write_text("a file")
     return tmp_path / "in the way" / "out"
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that any user can reach, as those of pytest cannot be."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for path in folder.rglob("*"):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -16,14 +16,15 @@ import vqaudio
 PACKAGE = Path(vqaudio.__file__).parent
 
 LEAVES = {"errors", "files", "fingerprint"}
-BASE = LEAVES | {"audio", "codes", "config"}
+BASE = LEAVES | {"sound_files", "audio", "codes", "config"}
 MODELS = BASE | {"features", "bottleneck", "codec", "prior", "model_folder"}
 WORK = MODELS | {"training", "corpus", "evaluation", "applications"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
     "fingerprint": {"errors"},
-    "audio": LEAVES,
+    "sound_files": LEAVES,
+    "audio": LEAVES | {"sound_files"},
     "codes": LEAVES,
     "config": LEAVES,
     "features": BASE,

@@ -4,8 +4,6 @@ Whole or streamed, a sound passes through the same resampler, so both ways give 
 """
 
 import logging
-import os
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,27 +18,24 @@ from torch import Tensor
 
 from vqaudio.errors import UserError
 from vqaudio.files import replacing
+from vqaudio.sound_files import BLOCK_FRAMES, AnyPath, native_name, read_blocks, reason
 
-AnyPath = str | os.PathLike[str]
+__all__ = [
+    "BLOCK_FRAMES",
+    "RESAMPLER",
+    "AnyPath",
+    "AudioWriter",
+    "mono",
+    "read_audio",
+    "resample",
+    "stream_audio",
+    "write_audio",
+]
 
 log = logging.getLogger("vqaudio")
 
-BLOCK_FRAMES = 65536
 RESAMPLER = "soxr-hq"  # named in token shards: other resamplers give other samples
 WRITABLE = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS", ".mp3": "MPEG_LAYER_III"}
-
-# A clip may reach this far past the end of its file: manifests round their durations.
-CLIP_SLACK_SECONDS = 0.1
-
-# What libsndfile notes about a file whose header promises more than there is. Writers into a pipe
-# cannot know the length and leave 2 GiB or more there, which is no damage.
-_PROMISED = re.compile(r"^\s*(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_UNKNOWN_LENGTH = 0x7FFF0000
-
-# The header of an MP3 file that counts its frames; without one its length is a guess.
-_MP3_COUNT = re.compile(rb"(?:Xing|Info)\x00\x00\x00[\x01-\x0f]")
-_MP3_HEAD_BYTES = 1 << 18
-_ENDLESS = 1 << 62
 
 
 def read_audio(
@@ -62,11 +57,12 @@ def read_audio(
         float32 `[C, T]`, in -1 to 1 for files of integers, and its sample rate in Hz.
 
     Raises:
-        UserError: the file is missing, no sound file, truncated, without samples or not finite, or
-            ends before the clip does.
+        UserError: the file is missing, cannot be read, is no sound file, truncated, damaged, without
+            samples or not finite, ends before the clip does, or has a sample rate or a number of
+            channels beyond reason.
     """
-    blocks, rates = zip(*_read_blocks(path, start_seconds, duration_seconds), strict=True)
-    audio, rate = torch.cat(blocks, dim=1), rates[0]
+    blocks, rates = zip(*read_blocks(path, start_seconds, duration_seconds), strict=True)
+    audio, rate = torch.cat([_channels_first(block) for block in blocks], dim=1), rates[0]
     if sample_rate is not None and sample_rate != rate:
         return resample(audio, rate, sample_rate), sample_rate
     return audio, rate
@@ -94,12 +90,12 @@ def stream_audio(
         UserError: see `read_audio`; a fault late in a file shows when the stream gets there.
     """
     resampler = None
-    for block, rate in _read_blocks(path, start_seconds, duration_seconds):
+    for block, rate in read_blocks(path, start_seconds, duration_seconds):
         if resampler is None:
-            if block.shape[0] > 1:
-                log.warning("%s: %d channels mixed down to one", path, block.shape[0])
+            if block.shape[1] > 1:
+                log.warning("%s: %d channels mixed down to one", path, block.shape[1])
             resampler = _Resampler(rate, sample_rate)
-        samples = resampler.push(_mix(block)[0])
+        samples = resampler.push(_mix(_channels_first(block))[0])
         if len(samples):
             yield samples
     if resampler is not None:
@@ -189,14 +185,15 @@ class AudioWriter:
             for start in range(0, len(samples), BLOCK_FRAMES):
                 self._file.write(samples[start : start + BLOCK_FRAMES])
         except soundfile.LibsndfileError as error:
-            reason = _reason(error)
-            raise UserError(f"{self.path}: cannot be written ({reason}); make room there") from None
+            raise UserError(
+                f"{self.path}: cannot be written ({reason(error)}); make room there"
+            ) from None
 
     def _start(self, channels: int) -> None:
         suffix = self.path.suffix.lower()
         try:
             self._file = soundfile.SoundFile(
-                self._part,
+                native_name(self._part),
                 "w",
                 samplerate=self.sample_rate,
                 channels=channels,
@@ -250,98 +247,9 @@ class _Resampler:
         return torch.zeros(1) if self._empty and not len(ready) else ready
 
 
+def _channels_first(block: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(block.T))
+
+
 def _mix(audio: Tensor) -> Tensor:
     return audio if audio.shape[0] == 1 else audio.contiguous().mean(dim=0, keepdim=True)
-
-
-def _read_blocks(
-    path: AnyPath, start_seconds: float, duration_seconds: float | None
-) -> Iterator[tuple[Tensor, int]]:
-    """Yield float32 `[C, T]` blocks of at most `BLOCK_FRAMES`, never none, and the sample rate."""
-    with _open(path) as file:
-        if _promises_more(file.extra_info):
-            raise UserError(f"{path}: truncated; copy or download it again")
-        counted = _is_counted(path, file)
-        start, end = _clip_frames(path, file, counted, start_seconds, duration_seconds)
-        position = start
-        while position < end:
-            try:
-                if position == start:
-                    file.seek(start)
-                block = file.read(min(BLOCK_FRAMES, end - position), dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise UserError(
-                    f"{path}: damaged ({_reason(error)}); copy or download it again"
-                ) from None
-            if not len(block):
-                if position > start and not counted:
-                    return
-                raise UserError(f"{path}: truncated after {position} samples; copy or download it again")
-            position += len(block)
-            if not np.isfinite(block).all():
-                raise UserError(f"{path}: holds NaN or infinite samples; write it again without")
-            yield torch.from_numpy(np.ascontiguousarray(block.T)), file.samplerate
-
-
-def _open(path: AnyPath) -> soundfile.SoundFile:
-    if not os.path.exists(path):
-        raise UserError(f"{path}: no such file; check the path")
-    if os.path.isdir(path):
-        raise UserError(f"{path}: a folder, where a sound file is needed")
-    if not os.path.getsize(path):
-        raise UserError(f"{path}: empty; give a sound file")
-    try:
-        return soundfile.SoundFile(path)
-    except soundfile.LibsndfileError as error:
-        raise UserError(
-            f"{path}: not a sound file ({_reason(error)}); give wav, flac, ogg or mp3"
-        ) from None
-    except TypeError:  # a suffix such as .raw, which says nothing about rate and channels
-        raise UserError(f"{path}: raw samples without a header; give wav, flac, ogg or mp3") from None
-
-
-def _reason(error: soundfile.LibsndfileError) -> str:
-    return str(error.error_string).rstrip(".")
-
-
-def _promises_more(notes: str) -> bool:
-    """Whether libsndfile's notes on a header say that the file was cut short."""
-    for promised, found in _PROMISED.findall(notes):
-        if int(found) < int(promised) < _UNKNOWN_LENGTH:
-            return True
-    # An Ogg stream may lack its end mark, but then it does not stop within a page.
-    return "lacks an end-of-stream bit" in notes and "Junk after the last page" in notes
-
-
-def _is_counted(path: AnyPath, file: soundfile.SoundFile) -> bool:
-    """Whether `file.frames` is the truth: an MP3 file without the usual header only allows a guess."""
-    if file.format != "MP3":
-        return True
-    with open(path, "rb") as raw:
-        return _MP3_COUNT.search(raw.read(_MP3_HEAD_BYTES)) is not None
-
-
-def _clip_frames(
-    path: AnyPath,
-    file: soundfile.SoundFile,
-    counted: bool,
-    start_seconds: float,
-    duration_seconds: float | None,
-) -> tuple[int, int]:
-    """First frame of a clip and the one after its last."""
-    rate = file.samplerate
-    frames = file.frames if counted else _ENDLESS
-    if not file.frames:
-        raise UserError(f"{path}: holds no samples; leave it out, or record it again")
-    start, end = round(start_seconds * rate), frames
-    if duration_seconds is not None:
-        end = start + round(duration_seconds * rate)
-        if end > frames + CLIP_SLACK_SECONDS * rate:
-            raise UserError(
-                f"{path}: lasts {frames / rate:.2f} s, but a clip of {duration_seconds:g} s "
-                f"at {start_seconds:g} s is asked for"
-            )
-        end = min(end, frames)
-    if not 0 <= start < end:
-        raise UserError(f"{path}: no samples in the clip at {start_seconds:g} s")
-    return start, end

@@ -1,5 +1,10 @@
 """The one exception that a user is meant to see."""
 
+import re
+
+# Control characters, and what Python makes of bytes in file names that are not UTF-8.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
 
 class UserError(ValueError):
     """What the user gave cannot be used.
@@ -7,3 +12,22 @@ class UserError(ValueError):
     The message is one line that names the file or key and the mend. The command line prints it
     and exits with status 2; any other exception is a defect of this package.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    r"""A text on one line that every file and terminal takes.
+
+    Line ends and other control characters are written as escapes such as `\n`, and so are the bytes
+    of file names that are not UTF-8, such as `\xff`.
+    """
+    return _UNPRINTABLE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte, as os.fsdecode gives it
+        return f"\\x{code - 0xDC00:02x}"
+    return match[0].encode("unicode_escape").decode()

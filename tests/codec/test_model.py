@@ -302,6 +302,7 @@ def test_the_fingerprint_takes_no_notice_of_a_default_that_is_spelled_out() -> N
         (torch.zeros(0), "empty"),
         (torch.zeros(1, 2, 3), r"\[1, 2, 3\]"),
         (np.zeros((16000, 2)), "channels first"),
+        (np.zeros((33, 16000)), "32 at most"),
         (torch.tensor([0.1, float("nan")]), "finite"),
         (np.array([np.inf, 0.0]), "finite"),
         (np.array([3000, -3000], np.int16), "int16: give floats"),

@@ -2,6 +2,9 @@
 
 import json
 import os
+import pickle
+import tracemalloc
+from dataclasses import FrozenInstanceError, astuple, replace
 from pathlib import Path
 
 import pytest
@@ -41,10 +44,46 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     assert read_manifest(path) == [Sound("ä", Path("/x/a.wav"))]
 
 
+def test_windows_line_ends_empty_lines_and_very_long_ones(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    long = {"id": "b", "audio": "b.wav", "text": "long " * 2_000_000}
+    lines = ['{"id": "a", "audio": "/x/a.wav", "speaker": "s"}', "", json.dumps(long), "  ", "\t"]
+    path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    first, second = read_manifest(path)
+    assert first == Sound("a", "/x/a.wav", fields={"speaker": "s"})
+    assert (second.path, second.fields["text"]) == (tmp_path / "b.wav", long["text"])
+
+
+def test_a_sound_is_small_and_keeps_its_type(tmp_path: Path) -> None:
+    path, count = tmp_path / "m.jsonl", 5000
+    with path.open("w") as file:
+        for i in range(count):
+            text = f"what is said in sentence {i} of this corpus"
+            line = {"id": f"s-{i:07d}", "audio": f"in/{i % 50}/{i:07d}.wav", "duration_seconds": i + 1}
+            file.write(json.dumps(line | {"speaker": f"speaker {i % 9}", "text": text}) + "\n")
+    read_manifest(path)
+    tracemalloc.start()
+    sounds = read_manifest(path)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken / count < 700
+    assert isinstance(sounds[0].path, Path)
+    assert pickle.loads(pickle.dumps(sounds[0])) == sounds[0]  # noqa: S301
+    assert replace(sounds[0], id="other") == Sound("other", *astuple(sounds[0])[1:])
+    with pytest.raises(FrozenInstanceError):
+        sounds[0].id = "x"
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("{", "not JSON"),
+        ("\0\0\0\0", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ('{"id": "x", "audio": "a.wav", "label": ' + "9" * 5000 + "}", "not JSON"),
+        ('{"id": "x", "audio": "a.wav", "start_seconds": ' + "9" * 400 + "}", "start_seconds"),
+        ('{"id": "\\ud800", "audio": "a.wav"}', "half a character"),
+        ('{"id": "x", "audio": "a.wav", "text": "\\udcff"}', "half a character"),
         ("7", "not a JSON object"),
         ('{"audio": "a.wav"}', "id: give"),
         ('{"id": "", "audio": "a.wav"}', "id: give"),

@@ -11,9 +11,9 @@ from vqaudio.audio import mono, resample, stream_audio
 from vqaudio.codec.windows import return_large_blocks
 from vqaudio.codes import Codes
 from vqaudio.errors import UserError
+from vqaudio.sound_files import MOST_CHANNELS
 
 Sound = str | Path | Tensor | np.ndarray
-MOST_CHANNELS = 64  # of a recording; more are samples, in an array that is the wrong way round
 
 
 def sound_blocks(sound: Sound, sample_rate: int | None, wanted_rate: int) -> Iterable[Tensor]:
@@ -25,7 +25,8 @@ def sound_blocks(sound: Sound, sample_rate: int | None, wanted_rate: int) -> Ite
         wanted_rate: in Hz.
 
     Raises:
-        UserError: the samples are empty, not finite, or not floats.
+        UserError: the samples are empty, not finite, not floats, or of too many channels; see also
+            `stream_audio`.
     """
     if isinstance(sound, str | Path):
         return_large_blocks()
@@ -36,8 +37,11 @@ def sound_blocks(sound: Sound, sample_rate: int | None, wanted_rate: int) -> Ite
     audio = audio.float()
     if audio.ndim not in (1, 2) or audio.numel() == 0:
         raise UserError(f"samples of shape {list(audio.shape)}: give [T] or [C, T], not empty")
-    if audio.ndim == 2 and audio.shape[0] > MOST_CHANNELS > audio.shape[1]:
-        raise UserError(f"samples of shape {list(audio.shape)}: give [C, T], channels first")
+    if audio.ndim == 2 and audio.shape[0] > MOST_CHANNELS:
+        raise UserError(
+            f"samples of shape {list(audio.shape)}: give [C, T], channels first and "
+            f"{MOST_CHANNELS} at most"
+        )
     if not audio.isfinite().all():
         raise UserError("samples are not all finite: mend the NaN or infinite ones")
     audio = mono(audio.unsqueeze(0) if audio.ndim == 1 else audio)
