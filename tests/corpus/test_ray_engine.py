@@ -52,7 +52,7 @@ def done(summary):
         cluster.add_node(**nodes)
 
 sounds = [
-    replace(sound, path=Deadly(sound.path)) if sound.id == "deadly" else sound
+    replace(sound, audio=Deadly(sound.path)) if sound.id == "deadly" else sound
     for sound in find_sounds([inputs])
 ]
 watch = Watch(done=done)

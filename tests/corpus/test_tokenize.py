@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.broken import make_broken
 from tests.models import waveform_codec
 from tests.sounds import WavMaker
 from vqaudio.audio import AudioWriter, read_audio
@@ -21,10 +23,10 @@ from vqaudio.corpus import local
 from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.corpus.encoding import Window, source_of
 from vqaudio.corpus.ledger import LEDGER_NAME, read_ledger
-from vqaudio.corpus.manifest import Sound
+from vqaudio.corpus.manifest import Sound, find_sounds
 from vqaudio.corpus.tokenize import Summary, Watch, tokenize
 from vqaudio.corpus.verify import verify
-from vqaudio.errors import UserError
+from vqaudio.errors import UserError, printable
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +224,7 @@ RUN = """
 import sys
 from pathlib import Path
 import vqaudio.corpus.folder as folder
+from tests.broken import make_broken
 from tests.models import waveform_codec
 from vqaudio.corpus.manifest import find_sounds
 from vqaudio.corpus.tokenize import tokenize
@@ -438,3 +441,28 @@ def test_memory_does_not_grow_with_the_sound(tmp_path: Path) -> None:
         peaks.append(int(done.stdout) / 1024)
     grown_mib = 9 * 60 * 16000 * 4 / 2**20  # the sound itself, had it been held as a whole
     assert peaks[1] < peaks[0] + grown_mib / 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_kind_of_broken_input_is_in_the_ledger_with_its_reason(
+    wav: WavMaker, tmp_path: Path, codec: Codec, workers: int
+) -> None:
+    for number in range(12):
+        wav(f"in/good/{number}.wav", seed=number)
+    broken = make_broken(tmp_path / "in" / "broken")
+    odd = os.fsencode(tmp_path / "in" / "good") + b"/caf\xe9.wav"  # Latin-1, no UTF-8
+    shutil.copyfile(tmp_path / "in" / "good" / "3.wav", odd)
+    out = tmp_path / "out"
+    sounds = find_sounds([tmp_path / "in"])
+    missing = Sound("missing", str(tmp_path / "in" / "missing.wav"))
+    summary = tokenize(codec, [*sounds, missing], out, workers)
+    assert (summary.done, summary.failed) == (13, len(broken) + 1)
+    entries = {entry.audio: entry for entry in read_ledger(out).entries.values()}
+    for path, fragment in broken.items():
+        reason = entries[printable(os.path.abspath(path))].reason
+        assert fragment in reason
+        assert path.name in reason
+    assert "no such file" in entries[str(missing.path)].reason
+    rows = {row.id: row.codes for row in TokenDataset(out)}
+    assert rows["good/caf\\xe9"] == rows["good/3"]
+    assert sum(summary.reasons.values()) == summary.failed

@@ -26,7 +26,7 @@ from vqaudio.corpus.ledger import (
 )
 from vqaudio.corpus.manifest import Sound
 from vqaudio.corpus.shards import SHARD_PATTERN, TokenRow, check_sum, fill_shard, read_spec
-from vqaudio.errors import UserError
+from vqaudio.errors import UserError, printable
 from vqaudio.files import make_folder, replacing
 from vqaudio.prior.model import CodecSpec
 
@@ -246,7 +246,7 @@ def _number(shard: str) -> int:
 
 
 def _place(sound: Sound) -> str:
-    return os.path.abspath(sound.path)
+    return printable(os.path.abspath(sound.path))
 
 
 def _entry(sound: Sound, **what: Any) -> Entry:
@@ -260,5 +260,5 @@ def _list_digests(sounds: Sequence[Sound]) -> tuple[str, str]:
     for sound in sounds:
         said = [sound.id, sound.start_seconds, sound.duration_seconds, sorted(sound.fields.items())]
         inputs.update(json.dumps(said).encode())
-        places.update(os.fsencode(_place(sound)) + b"\0")
+        places.update(_place(sound).encode() + b"\0")
     return inputs.hexdigest(), places.hexdigest()
