@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vqaudio.codec.flow import encode_window
 from vqaudio.codec.heads import LOG_SILENCE, MelSpectrogram
 from vqaudio.codec.inputs import Counted, Sound, check_quantizers, sound_blocks
 from vqaudio.codec.layers import NO_CONTEXT, refit
+from vqaudio.codec.row_encoder import row_encoder
 from vqaudio.codec.windows import (
     AudioWindow,
     Collected,
@@ -124,7 +126,10 @@ def decode_parts(codec: "Codec", parts: Iterable[Codes]) -> Iterator[Tensor]:
 def windows_of(codec: "Codec", blocks: Iterable[Tensor]) -> Iterator[AudioWindow]:
     """Cut a stream of samples `[T]` at the codec's rate into the windows that it is encoded in."""
     context = codec.encoder.audio_context(codec.hierarchy.encode_contexts())
-    return cut(blocks, codec.hops[0], context, ladder(codec.hops[0] / codec.sample_rate))
+    lengths: Sequence[int] = ladder(codec.hops[0] / codec.sample_rate)
+    if row_encoder(codec) is not None:  # whose bits do not depend on the length
+        lengths = range(1, lengths[-1] + 1)
+    return cut(blocks, codec.hops[0], context, lengths)
 
 
 @torch.no_grad()
@@ -134,7 +139,8 @@ def encode_windows(
     """What each level makes of each of some windows of one length, of one sound or of many.
 
     Args:
-        codec: on a CPU, codes are those of a window alone, bit for bit, only where it is alone.
+        codec: on a CPU without the layers in C, codes are those of a window alone, bit for bit, only
+            where it is alone.
         windows: of the same `count`.
         quantizers: per level, how many of its codes to make; by default all.
 
@@ -142,6 +148,8 @@ def encode_windows(
         A window, per level, coarsest first, int64 `[Q, F_l]`, or float `[D, F_l]` of a continuous one.
     """
     kept = check_quantizers(quantizers, codec.codebook_sizes)
+    if (encoder := row_encoder(codec)) is not None:
+        return [encode_window(encoder, window, kept) for window in windows]
     contexts = codec.hierarchy.encode_contexts()
     audio = torch.cat([window.audio for window in windows])
     features = codec.encoder(audio.to(codec.device), contexts)

@@ -9,7 +9,7 @@ and by however many workers.
 import ctypes
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def ladder(frame_seconds: float) -> list[int]:
     return lengths
 
 
-def rung(lengths: list[int], remaining: int) -> int:
+def rung(lengths: Sequence[int], remaining: int) -> int:
     """The shortest window that holds `remaining` frames, or the longest there is."""
     return next((length for length in lengths if length >= remaining), lengths[-1])
 
@@ -60,7 +60,7 @@ class AudioWindow:
 
 
 def cut(
-    blocks: Iterable[Tensor], hop: int, context: Context, lengths: list[int]
+    blocks: Iterable[Tensor], hop: int, context: Context, lengths: Sequence[int]
 ) -> Iterator[AudioWindow]:
     """Cut a stream of samples `[T]` into windows, holding no more than one window of it.
 
