@@ -21,7 +21,7 @@ def inference_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def version(module: nn.Module) -> list[tuple[int, int]]:
-    """What changes when a tensor of a module is written to or replaced; found in a tenth of a millisecond."""
+    """What changes when a tensor of a module is written to or replaced; quickly found."""
     found: list[tuple[int, int]] = []
     parts = [module]
     for part in parts:

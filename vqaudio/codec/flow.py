@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vqaudio.codec.row_encoder import RowEncoder, Step
@@ -104,7 +105,6 @@ class Worker:
         return made
 
 
-
 class Join:
     """Rows of several sources side by side, as soon as all of them are there.
 
@@ -161,10 +161,13 @@ class Flow:
             begin = self.begins[index]
             self.reads.append(Join([features[index], *condition], begin))
             if level.steps:
-                heard = -EVERYWHERE if condition else 0  # what conditions is not all alike
-                line = _line(level.steps, begin, heard, _spans(level.steps, reads, writes[index]))
+                spans = _spans(level.steps, reads, writes[index])
+                heard, start = 0, begin
+                if condition:  # which is not all alike anywhere
+                    heard, start = -EVERYWHERE, level.steps[0].layer.before(spans[0]).begin
+                line = _line(level.steps, start, heard, spans)
                 said = Source(begin, torch.zeros(1, level.project_out.outputs))
-                self.writes.append((Join([said, *condition], line[0].queue.place), line))
+                self.writes.append((Join([said, *condition], start), line))
                 condition = [line[-1].source]
 
     def end(self, num_samples: int, last: int) -> None:
@@ -185,7 +188,7 @@ class Flow:
             join.last = line[0].last
 
     def push(self, samples: Tensor) -> list[Tensor]:
-        """Samples `[T]` to the codes that are certain now: per level int64 `[Q, F]`, also of no frames."""
+        """Samples `[T]` to the codes that are certain now: per level int64 `[Q, F]`, `F` often 0."""
         features: dict[int, Tensor] = {}
         for steps, line in zip(self.encoder.chains, self.chains, strict=True):
             rows = (samples * self.encoder.gain).unsqueeze(1)
@@ -208,7 +211,7 @@ class Flow:
 
 
 def _line(steps: Sequence[Step], start: int, heard: int, wanted: Sequence[Span]) -> list[Worker]:
-    """Workers one after another, given rows from the place `start` on, which hear something from `heard`."""
+    """Workers one after another, given rows from `start` on, which hear the sound from `heard` on."""
     workers: list[Worker] = []
     for step, span in zip(steps, wanted, strict=True):
         worker = Worker(step, Source(start, step.silence), heard, span.begin)
@@ -229,24 +232,16 @@ def _spans(steps: Sequence[Step], reads: Sequence[Span], need: Span | None = Non
     return spans[::-1]
 
 
-PIECE = 1 << 15  # samples that go through all layers together: what they make stays in the caches
-
-
 def encode_window(encoder: RowEncoder, window: AudioWindow, kept: Sequence[int]) -> list[Tensor]:
     """Codes of a window: per level int64 `[Q, count * ratio]`, 0 where the sound has no frame."""
     start = window.first * encoder.hops[0] - encoder.left
-    audio = window.audio.flatten()[max(0, -start) :]
-    start = max(0, start)
+    audio, start = window.audio.flatten()[max(0, -start) :], max(0, start)
     flow = Flow(encoder, kept, window.first, start)
     if window.num_samples is not None:
         audio = audio[: window.num_samples - start]
-    pieces = audio.split(PIECE)
-    found = [flow.push(piece) for piece in pieces[:-1]]
-    if window.num_samples is not None:
         flow.end(window.num_samples, window.first + window.count)
-    found.append(flow.push(pieces[-1]))
     levels = []
-    for parts, ratio, begin in zip(zip(*found, strict=True), encoder.ratios, flow.begins, strict=True):
-        codes = torch.cat(parts, dim=1)[:, window.first * ratio - begin :][:, : window.count * ratio]
-        levels.append(torch.nn.functional.pad(codes, (0, window.count * ratio - codes.shape[1])))
+    for codes, ratio, begin in zip(flow.push(audio), encoder.ratios, flow.begins, strict=True):
+        mine = codes[:, window.first * ratio - begin :][:, : window.count * ratio]
+        levels.append(F.pad(mine, (0, window.count * ratio - mine.shape[1])))
     return levels

@@ -10,7 +10,7 @@ from vqaudio.codec.flow import encode_window
 from vqaudio.codec.heads import LOG_SILENCE, MelSpectrogram
 from vqaudio.codec.inputs import Counted, Sound, check_quantizers, sound_blocks
 from vqaudio.codec.layers import NO_CONTEXT, refit
-from vqaudio.codec.row_encoder import row_encoder
+from vqaudio.codec.row_encoder import RowEncoder, row_encoder
 from vqaudio.codec.windows import (
     AudioWindow,
     Collected,
@@ -44,15 +44,16 @@ def encode_sounds(
         true length of the sound in samples.
     """
     kept = check_quantizers(quantizers, codec.codebook_sizes)
+    encoder = row_encoder(codec)
 
     def jobs() -> Iterator[AudioWindow | int]:
         for sound in sounds:
             blocks = Counted(sound_blocks(sound, sample_rate, codec.sample_rate))
-            yield from windows_of(codec, blocks)
+            yield from _windows(codec, encoder, blocks)
             yield blocks.num_samples
 
     def work(job: AudioWindow | int) -> list[Tensor] | int:
-        return job if isinstance(job, int) else encode_windows(codec, [job], kept)[0]
+        return job if isinstance(job, int) else _encode(codec, encoder, [job], kept)[0]
 
     collected = Collected()
     for result in run_ordered(work, jobs(), _threads(codec, workers)):
@@ -125,14 +126,19 @@ def decode_parts(codec: "Codec", parts: Iterable[Codes]) -> Iterator[Tensor]:
 
 def windows_of(codec: "Codec", blocks: Iterable[Tensor]) -> Iterator[AudioWindow]:
     """Cut a stream of samples `[T]` at the codec's rate into the windows that it is encoded in."""
+    return _windows(codec, row_encoder(codec), blocks)
+
+
+def _windows(
+    codec: "Codec", encoder: RowEncoder | None, blocks: Iterable[Tensor]
+) -> Iterator[AudioWindow]:
     context = codec.encoder.audio_context(codec.hierarchy.encode_contexts())
     lengths: Sequence[int] = ladder(codec.hops[0] / codec.sample_rate)
-    if row_encoder(codec) is not None:  # whose bits do not depend on the length
+    if encoder is not None:  # whose bits do not depend on the length
         lengths = range(1, lengths[-1] + 1)
     return cut(blocks, codec.hops[0], context, lengths)
 
 
-@torch.no_grad()
 def encode_windows(
     codec: "Codec", windows: Sequence[AudioWindow], quantizers: list[int] | None = None
 ) -> list[list[Tensor]]:
@@ -148,7 +154,14 @@ def encode_windows(
         A window, per level, coarsest first, int64 `[Q, F_l]`, or float `[D, F_l]` of a continuous one.
     """
     kept = check_quantizers(quantizers, codec.codebook_sizes)
-    if (encoder := row_encoder(codec)) is not None:
+    return _encode(codec, row_encoder(codec), windows, kept)
+
+
+@torch.no_grad()
+def _encode(
+    codec: "Codec", encoder: RowEncoder | None, windows: Sequence[AudioWindow], kept: list[int]
+) -> list[list[Tensor]]:
+    if encoder is not None:
         return [encode_window(encoder, window, kept) for window in windows]
     contexts = codec.hierarchy.encode_contexts()
     audio = torch.cat([window.audio for window in windows])

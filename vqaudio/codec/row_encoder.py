@@ -9,7 +9,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from vqaudio.bottleneck import Bottleneck, GroupedResidualQuantizer, ResidualQuantizer, VectorQuantizer
+from vqaudio.bottleneck import Bottleneck
+from vqaudio.bottleneck.grouped import GroupedResidualQuantizer
+from vqaudio.bottleneck.residual import ResidualQuantizer
+from vqaudio.bottleneck.vector import VectorQuantizer
 from vqaudio.codec.encoder import Encoder, IndependentEncoders, MelFrontEnd, WaveformFrontEnd
 from vqaudio.codec.hierarchy import HierarchyLevel
 from vqaudio.codec.layers import Chain, Conv, ResidualUnit
@@ -55,7 +58,11 @@ class RowLevel:
         ]
         self.steps: list[Step] = []  # what is said and the condition to the finer level's condition
         if level.up is not None:
-            layers = [RowConv(found, level.merge), *_layers(found, level.units), RowConv(found, level.up)]
+            layers = [
+                RowConv(found, level.merge),
+                *_layers(found, level.units),
+                RowConv(found, level.up),
+            ]
             self.steps = _steps(layers, torch.zeros(1, layers[0].inputs))
 
     def read(self, x: Tensor, kept: int) -> tuple[Tensor, Tensor]:
@@ -83,13 +90,13 @@ class RowEncoder:
         self.left = codec.encoder.audio_context(codec.hierarchy.encode_contexts()).left
         self.ratios = [codec.hops[0] // hop for hop in codec.hops]
         self.gain = GAIN if codec.config.front.kind == "waveform" else 1
-        self.chains = [
-            _steps(*chain) for chain in _chains(found, codec.encoder)
-        ]
+        self.chains = [_steps(*chain) for chain in _chains(found, codec.encoder)]
         self.levels = [RowLevel(found, level) for level in codec.hierarchy.levels]
 
-    def wanted(self, first: int, last: int, frames: Sequence[int] | None = None) -> tuple[list[Span], list[Span]]:
-        """What levels must quantize for the codes of coarse frames `[first, last)`, and what they must write.
+    def wanted(
+        self, first: int, last: int, frames: Sequence[int] | None = None
+    ) -> tuple[list[Span], list[Span]]:
+        """What levels must quantize, and write, for the codes of coarse frames `[first, last)`.
 
         Args:
             first: the first coarse frame.

@@ -95,7 +95,13 @@ class RowConv(RowLayer):
     """A convolution, of which a pointwise one and an upsampling are kinds."""
 
     def __init__(self, library: ctypes.CDLL, layer: Conv | Upsample | nn.Conv1d) -> None:
-        conv = layer if isinstance(layer, nn.Conv1d) else layer.expand if isinstance(layer, Upsample) else layer.conv
+        conv = (
+            layer
+            if isinstance(layer, nn.Conv1d)
+            else layer.expand
+            if isinstance(layer, Upsample)
+            else layer.conv
+        )
         outputs, inputs, _ = conv.weight.shape
         weight, bias = conv.weight.transpose(1, 2).flatten(1), conv.bias
         if isinstance(layer, Conv):
@@ -162,9 +168,7 @@ class RowMel(RowLayer):
 
     def _run(self, x: Tensor, count: int, y: Tensor) -> None:
         room = torch.empty((5 * self.mel.n // 2 + 1) * MOST_LANES)
-        self.library.spectrum(
-            ctypes.byref(self.mel), x.data_ptr(), count, y.data_ptr(), room.data_ptr()
-        )
+        self.library.spectrum(ctypes.byref(self.mel), x.data_ptr(), count, y.data_ptr(), room.data_ptr())
 
 
 class RowNorm(RowLayer):
@@ -197,7 +201,7 @@ class RowQuantizer(RowLayer):
             self.books.append((scores, vectors.clone()))
 
     def quantize(self, x: Tensor, stages: int) -> tuple[Tensor, Tensor]:
-        """Rows `[F, D]`, which are left in pieces, to int64 `[stages, F]` and what those say, `[F, D]`."""
+        """Rows `[F, D]`, which are written over, to int64 `[stages, F]` and what those say, `[F, D]`."""
         rows = len(x)
         codes, said = torch.empty(stages, rows, dtype=torch.int64), torch.zeros(rows, self.outputs)
         if self.unit_length:
