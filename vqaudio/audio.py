@@ -98,8 +98,8 @@ def stream_audio(
         if resampler is None:
             if block.shape[0] > 1:
                 log.warning("%s: %d channels mixed down to one", path, block.shape[0])
-            resampler = _Resampler(rate, sample_rate)
-        samples = resampler.push(_mix(block)[0])
+            resampler = Resampler(rate, sample_rate)
+        samples = resampler.push(mix(block)[0])
         if len(samples):
             yield samples
     if resampler is not None:
@@ -119,7 +119,7 @@ def mono(audio: Tensor) -> Tensor:
     """
     if audio.shape[0] > 1:
         log.warning("%d channels mixed down to one", audio.shape[0])
-    return _mix(audio)
+    return mix(audio)
 
 
 def resample(audio: Tensor, source_rate: int, target_rate: int) -> Tensor:
@@ -137,7 +137,7 @@ def resample(audio: Tensor, source_rate: int, target_rate: int) -> Tensor:
         return audio
     channels = []
     for channel in audio:
-        resampler = _Resampler(source_rate, target_rate)
+        resampler = Resampler(source_rate, target_rate)
         blocks = [resampler.push(block) for block in channel.split(BLOCK_FRAMES)]
         channels.append(torch.cat([*blocks, resampler.finish()]))
     return torch.stack(channels)
@@ -223,7 +223,7 @@ class AudioWriter:
             self._open.__exit__(kind, error, trace)
 
 
-class _Resampler:
+class Resampler:
     """One channel through soxr, piece by piece; passes samples on untouched at equal rates."""
 
     def __init__(self, source_rate: int, target_rate: int) -> None:
@@ -250,7 +250,8 @@ class _Resampler:
         return torch.zeros(1) if self._empty and not len(ready) else ready
 
 
-def _mix(audio: Tensor) -> Tensor:
+def mix(audio: Tensor) -> Tensor:
+    """The mean of the channels `[C, T]`: `[1, T]`."""
     return audio if audio.shape[0] == 1 else audio.contiguous().mean(dim=0, keepdim=True)
 
 
