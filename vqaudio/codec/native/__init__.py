@@ -54,11 +54,14 @@ class Mel(ctypes.Structure):
     ]
 
 
+# Contracted where a compiler likes it, products and sums would give other bits elsewhere.
+FLAGS = ["-ffp-contract=off"]
+
+
 @cache
-def library() -> ctypes.CDLL | None:
+def library(*flags: str) -> ctypes.CDLL | None:
     """`encoder.c`, compiled for this machine; None where that cannot be done, which is logged."""
-    # Contracted where a compiler likes it, products and sums would give other bits elsewhere.
-    found = compiled(SOURCE, "torch encodes, more slowly", ["-ffp-contract=off"])
+    found = compiled(SOURCE, "torch encodes, more slowly", [*FLAGS, *flags])
     if found is not None:
         for name, arguments in {
             "multiply": [_Pointer, _Pointer, _Long, _Long, _Pointer],
@@ -66,6 +69,7 @@ def library() -> ctypes.CDLL | None:
             "spectrum": [_Pointer, _Pointer, _Long, _Pointer, _Pointer],
             "normalize": [_Pointer, _Pointer, _Long, _Pointer],
             "shorten": [_Pointer, _Long, ctypes.c_int],
+            "bend": [_Pointer, _Long],
             "quantize": [_Pointer, _Pointer, _Long, *[_Pointer] * 4],
         }.items():
             function = getattr(found, name)

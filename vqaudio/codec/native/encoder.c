@@ -1,4 +1,4 @@
-/* What an encoder does with rows of frames [rows, channels]; layers.py has the order of it. */
+/* What an encoder does with rows of frames [rows, channels]; row_encoder.py has the order of it. */
 
 #include "lanes.h"
 #include "product.h"
@@ -15,8 +15,6 @@ typedef struct {
     Matrix conv, mix;
     int32_t kernel, left;
 } Unit;
-
-int lanes(void) { return LANES; }
 
 /* WIDE numbers from place i on, of which those past the end are `rest`. */
 INLINE void take(const float *x, int i, int count, float rest, floats part[PARTS]) {
@@ -60,7 +58,8 @@ void shorten(float *x, long rows, int channels) {
     }
 }
 
-static void bend(float *x, long count) {
+/* GELU of so many numbers. */
+void bend(float *x, long count) {
     long i = 0;
     for (; i + LANES <= count; i += LANES) *(floats *)(x + i) = gelu(*(floats *)(x + i));
     floats last = {0};
