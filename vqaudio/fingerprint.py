@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,11 +24,13 @@ def inference_state(module: nn.Module) -> dict[str, Tensor]:
 def version(module: nn.Module) -> list[tuple[int, int]]:
     """What changes when a tensor of a module is written to or replaced; quickly found."""
     found: list[tuple[int, int]] = []
-    parts = [module]
+    parts: list[nn.Module | None] = [module]
     for part in parts:
-        for tensors in (part._parameters, part._buffers):
-            found += [(t.data_ptr(), t._version) for t in tensors.values() if t is not None]
-        parts += [child for child in part._modules.values() if child is not None]
+        if part is not None:
+            if part._parameters or part._buffers:
+                tensors = chain(part._parameters.values(), part._buffers.values())
+                found += [(t.data_ptr(), t._version) for t in tensors if t is not None]
+            parts += part._modules.values()
     return found
 
 

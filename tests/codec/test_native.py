@@ -17,10 +17,10 @@ from vqaudio.codec.flow import Flow, encode_window
 from vqaudio.codec.layers import NO_CONTEXT, Conv, ResidualUnit, Upsample
 from vqaudio.codec.model import Codec
 from vqaudio.codec.native import library
-from vqaudio.codec.passes import cutter
+from vqaudio.codec.passes import window_shape
 from vqaudio.codec.row_encoder import RowEncoder, row_encoder
 from vqaudio.codec.rows import RowConv, RowMel, RowQuantizer, RowUnit
-from vqaudio.codec.windows import AudioWindow, Cutter, one_thread
+from vqaudio.codec.windows import AudioWindow, cut, one_thread
 from vqaudio.codes import frames_for
 from vqaudio.features import LogMel
 
@@ -181,9 +181,9 @@ def test_any_windows_give_the_same_bits(name: str) -> None:
     encoder, sound = packed(codec), coloured_noise(1, 30 * 320 - 77)[0, 0]
     kept = [len(sizes) for sizes in codec.codebook_sizes]
     whole = codec.encode(sound).levels
-    context = cutter(codec, encoder).context
+    coarse, context, _ = window_shape(codec, encoder)
     for length in (1, 2, 7, 29, 40):
-        windows = Cutter(codec.hops[0], context, [length]).cut(sound.split(500))
+        windows = cut(sound.split(500), coarse, context, [length])
         found = [encode_window(encoder, window, kept) for window in windows]
         for level, parts, hop in zip(whole, zip(*found, strict=True), codec.hops, strict=True):
             assert torch.equal(torch.cat(parts, dim=1)[:, : frames_for(len(sound), hop)], level)
@@ -275,7 +275,7 @@ def test_what_is_not_there_in_c_is_left_to_torch(monkeypatch: pytest.MonkeyPatch
 
 def test_a_window_is_as_long_as_it_must_be() -> None:
     codec = made("mel-1")
-    lengths = cutter(codec, packed(codec)).lengths
+    lengths, ladder = (window_shape(codec, encoder)[2] for encoder in (packed(codec), None))
     assert list(lengths) == list(range(1, lengths[-1] + 1))
-    assert lengths[-1] == cutter(codec, None).lengths[-1]
-    assert all(a < b for a, b in pairwise(cutter(codec, None).lengths))
+    assert lengths[-1] == ladder[-1]
+    assert all(a < b for a, b in pairwise(ladder))

@@ -14,7 +14,7 @@ from vqaudio.codec.row_encoder import RowEncoder, row_encoder
 from vqaudio.codec.windows import (
     AudioWindow,
     Collected,
-    Cutter,
+    cut,
     default_workers,
     inside,
     ladder,
@@ -49,7 +49,7 @@ def encode_sounds(
     def jobs() -> Iterator[AudioWindow | int]:
         for sound in sounds:
             blocks = Counted(sound_blocks(sound, sample_rate, codec.sample_rate))
-            yield from cutter(codec, encoder).cut(blocks)
+            yield from cut(blocks, *window_shape(codec, encoder))
             yield blocks.num_samples
 
     def work(job: AudioWindow | int) -> list[Tensor] | int:
@@ -138,16 +138,16 @@ def decode_parts(codec: "Codec", parts: Iterable[Codes], levels: int | None = No
 
 def windows_of(codec: "Codec", blocks: Iterable[Tensor]) -> Iterator[AudioWindow]:
     """Cut a stream of samples `[T]` at the codec's rate into the windows that it is encoded in."""
-    return cutter(codec, row_encoder(codec)).cut(blocks)
+    return cut(blocks, *window_shape(codec, row_encoder(codec)))
 
 
-def cutter(codec: "Codec", encoder: RowEncoder | None) -> Cutter:
-    """What cuts one sound into windows for an encoder in C, or for torch."""
+def window_shape(codec: "Codec", encoder: RowEncoder | None) -> tuple[int, Context, Sequence[int]]:
+    """Hop, context and lengths, as `Cutter` takes them, for an encoder in C or for torch."""
     context = codec.encoder.audio_context(codec.hierarchy.encode_contexts())
     lengths: Sequence[int] = ladder(codec.hops[0] / codec.sample_rate)
     if encoder is not None:  # whose bits do not depend on the length
         lengths = range(1, lengths[-1] + 1)
-    return Cutter(codec.hops[0], context, lengths)
+    return codec.hops[0], context, lengths
 
 
 def encode_windows(

@@ -10,9 +10,9 @@ from torch import Tensor
 from vqaudio.audio import Resampler, mix
 from vqaudio.codec.flow import Flow
 from vqaudio.codec.inputs import check_quantizers, check_samples
-from vqaudio.codec.passes import cutter, encode_windows
+from vqaudio.codec.passes import encode_windows, window_shape
 from vqaudio.codec.row_encoder import RowEncoder, row_encoder
-from vqaudio.codec.windows import AudioWindow, one_thread
+from vqaudio.codec.windows import AudioWindow, Cutter, one_thread
 from vqaudio.codes import Codes, frames_for
 from vqaudio.errors import UserError
 
@@ -166,7 +166,7 @@ class _Windows:
 
     def __init__(self, codec: "Codec", kept: list[int]) -> None:
         self.codec, self.kept = codec, kept
-        self.cutter = cutter(codec, None)
+        self.cutter = Cutter(*window_shape(codec, None))
         self.step = self.cutter.lengths[-1]
 
     def push(self, samples: Tensor) -> list[Tensor]:

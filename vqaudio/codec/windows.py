@@ -74,12 +74,6 @@ class Cutter:
         self._pieces = [torch.zeros(context.left)]  # from sample first * hop - context.left on
         self._have = context.left
 
-    def cut(self, blocks: Iterable[Tensor]) -> Iterator[AudioWindow]:
-        """Cut a whole sound, in blocks of any lengths, at least one sample in all."""
-        for block in blocks:
-            yield from self.push(block)
-        yield from self.finish()
-
     def push(self, block: Tensor) -> Iterator[AudioWindow]:
         """Take float32 `[T]`, give the windows that are whole now."""
         self._pieces.append(block)
@@ -105,6 +99,16 @@ class Cutter:
         self._have = len(self._pieces[0])
         self._first += count
         return window
+
+
+def cut(
+    blocks: Iterable[Tensor], hop: int, context: Context, lengths: Sequence[int]
+) -> Iterator[AudioWindow]:
+    """Cut a stream of samples `[T]`, at least one in all, into windows; see `Cutter`."""
+    cutter = Cutter(hop, context, lengths)
+    for block in blocks:
+        yield from cutter.push(block)
+    yield from cutter.finish()
 
 
 class Collected:
