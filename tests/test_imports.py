@@ -15,7 +15,7 @@ import vqaudio
 
 PACKAGE = Path(vqaudio.__file__).parent
 
-LEAVES = {"errors", "files", "fingerprint"}
+LEAVES = {"errors", "files", "fingerprint", "native"}
 BASE = LEAVES | {"sound_files", "audio", "codes", "config"}
 MODELS = BASE | {"features", "bottleneck", "codec", "prior", "model_folder"}
 WORK = MODELS | {"training", "corpus", "evaluation", "applications"}
@@ -23,6 +23,7 @@ ALLOWED = {
     "errors": set(),
     "files": {"errors"},
     "fingerprint": {"errors"},
+    "native": {"errors"},
     "sound_files": LEAVES,
     "audio": LEAVES | {"sound_files"},
     "codes": LEAVES,

@@ -94,8 +94,8 @@ def stream_audio(
         if resampler is None:
             if block.shape[1] > 1:
                 log.warning("%s: %d channels mixed down to one", path, block.shape[1])
-            resampler = _Resampler(rate, sample_rate)
-        samples = resampler.push(_mix(_channels_first(block))[0])
+            resampler = Resampler(rate, sample_rate)
+        samples = resampler.push(mix(_channels_first(block))[0])
         if len(samples):
             yield samples
     if resampler is not None:
@@ -115,7 +115,7 @@ def mono(audio: Tensor) -> Tensor:
     """
     if audio.shape[0] > 1:
         log.warning("%d channels mixed down to one", audio.shape[0])
-    return _mix(audio)
+    return mix(audio)
 
 
 def resample(audio: Tensor, source_rate: int, target_rate: int) -> Tensor:
@@ -133,7 +133,7 @@ def resample(audio: Tensor, source_rate: int, target_rate: int) -> Tensor:
         return audio
     channels = []
     for channel in audio:
-        resampler = _Resampler(source_rate, target_rate)
+        resampler = Resampler(source_rate, target_rate)
         blocks = [resampler.push(block) for block in channel.split(BLOCK_FRAMES)]
         channels.append(torch.cat([*blocks, resampler.finish()]))
     return torch.stack(channels)
@@ -220,7 +220,7 @@ class AudioWriter:
             self._open.__exit__(kind, error, trace)
 
 
-class _Resampler:
+class Resampler:
     """One channel through soxr, piece by piece; passes samples on untouched at equal rates."""
 
     def __init__(self, source_rate: int, target_rate: int) -> None:
@@ -251,5 +251,6 @@ def _channels_first(block: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(block.T))
 
 
-def _mix(audio: Tensor) -> Tensor:
+def mix(audio: Tensor) -> Tensor:
+    """The mean of the channels `[C, T]`: `[1, T]`."""
     return audio if audio.shape[0] == 1 else audio.contiguous().mean(dim=0, keepdim=True)

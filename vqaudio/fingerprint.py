@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,17 +21,30 @@ def inference_state(module: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in module.state_dict().items() if name not in spare}
 
 
+def version(module: nn.Module) -> list[tuple[int, int]]:
+    """What changes when a tensor of a module is written to or replaced; quickly found."""
+    found: list[tuple[int, int]] = []
+    parts: list[nn.Module | None] = [module]
+    for part in parts:
+        if part is not None:
+            if part._parameters or part._buffers:
+                tensors = chain(part._parameters.values(), part._buffers.values())
+                found += [(t.data_ptr(), t._version) for t in tensors if t is not None]
+            parts += part._modules.values()
+    return found
+
+
 def fingerprint(module: nn.Module, config: dict[str, Any]) -> str:
     """SHA-256 of a configuration and of the weights, in hexadecimal digits.
 
     It is computed anew only when a tensor was written to or replaced since the last call.
     """
-    state = inference_state(module)
-    version = [(tensor.data_ptr(), tensor._version) for tensor in state.values()]
-    if module not in _known or _known[module][0] != version:
+    now = version(module)
+    if module not in _known or _known[module][0] != now:
+        state = inference_state(module)
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
         for name in sorted(state):
             digest.update(name.encode())
             digest.update(state[name].detach().cpu().contiguous().numpy().tobytes())
-        _known[module] = (version, digest.hexdigest())
+        _known[module] = (now, digest.hexdigest())
     return _known[module][1]

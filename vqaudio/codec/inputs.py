@@ -31,6 +31,18 @@ def sound_blocks(sound: Sound, sample_rate: int | None, wanted_rate: int) -> Ite
     if isinstance(sound, str | Path):
         return_large_blocks()
         return stream_audio(sound, wanted_rate)
+    audio = mono(check_samples(sound))
+    if sample_rate is not None and sample_rate != wanted_rate:
+        audio = resample(audio, sample_rate, wanted_rate)
+    return [audio[0]]
+
+
+def check_samples(sound: Tensor | np.ndarray) -> Tensor:
+    """Samples `[T]` or `[C, T]` as float32 `[C, T]`.
+
+    Raises:
+        UserError: they are empty, not finite, or not floats.
+    """
     audio = torch.as_tensor(sound).cpu()
     if not audio.is_floating_point():
         raise UserError(f"samples of type {audio.dtype}: give floats within -1 to 1")
@@ -44,10 +56,7 @@ def sound_blocks(sound: Sound, sample_rate: int | None, wanted_rate: int) -> Ite
         )
     if not audio.isfinite().all():
         raise UserError("samples are not all finite: mend the NaN or infinite ones")
-    audio = mono(audio.unsqueeze(0) if audio.ndim == 1 else audio)
-    if sample_rate is not None and sample_rate != wanted_rate:
-        audio = resample(audio, sample_rate, wanted_rate)
-    return [audio[0]]
+    return audio.unsqueeze(0) if audio.ndim == 1 else audio
 
 
 class Counted:

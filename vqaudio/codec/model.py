@@ -15,6 +15,7 @@ from vqaudio.codec.hierarchy import Hierarchy
 from vqaudio.codec.inputs import Sound, check_codes, check_levels, check_quantizers
 from vqaudio.codec.layers import NO_CONTEXT, refit
 from vqaudio.codec.passes import decode_levels, decode_parts, encode_sounds
+from vqaudio.codec.stream import EncodeStream
 from vqaudio.codes import Codes
 from vqaudio.config import CodecConfig
 from vqaudio.errors import UserError
@@ -213,6 +214,26 @@ class Codec(nn.Module):
         ]
         return found if isinstance(sound, list) else found[0]
 
+    def stream(
+        self, sample_rate: int | None = None, quantizers: Sequence[int] | None = None
+    ) -> EncodeStream:
+        """Codes of a sound that comes in pieces, as soon as they are certain: the same as of `encode`.
+
+            stream = codec.stream()
+            for samples in microphone:
+                codes = stream.push(samples)  # or None
+            codes = stream.finish()
+
+        Args:
+            sample_rate: of samples that are not at the codec's; they are resampled.
+            quantizers: per level, how many of its codes to make; by default all.
+
+        Raises:
+            UserError: the rate or `quantizers` are out of range, or a level has no codes.
+        """
+        self.check_discrete()
+        return EncodeStream(self, sample_rate, quantizers)
+
     def reconstruct(
         self,
         sound: Sound,
@@ -319,7 +340,7 @@ class Codec(nn.Module):
         levels_kept = [level[:n].long() for level, n in zip(codes.levels[:used], kept, strict=False)]
         return decode_levels(self, levels_kept, codes.num_samples, workers)
 
-    def decode_stream(self, parts: Iterable[Codes]) -> Iterator[Tensor]:
+    def decode_stream(self, parts: Iterable[Codes], levels: int | None = None) -> Iterator[Tensor]:
         """Sound of codes that come in parts, while they come: `[1, T]` at a time.
 
         As `decode` of the whole, but for rounding (some 1e-6), a little behind the codes: a frame
@@ -327,15 +348,18 @@ class Codec(nn.Module):
 
         Args:
             parts: of one sound, each of whole coarse frames but the last, as
-                `Prior.sample(stream=True)` gives them.
+                `Prior.sample(stream=True)` and `stream` give them.
+            levels: how many to decode from, from the coarsest; by default all.
 
         Raises:
-            UserError: the codes are another codec's, or a part ends within a coarse frame.
+            UserError: the codes are another codec's, `levels` is out of range, or a part ends within
+                a coarse frame.
         """
         maker, sizes = self.fingerprint, self.codebook_sizes
+        used = check_levels(levels, len(self.hops))
 
         def checked(codes: Codes) -> Codes:
-            check_codes(codes, maker, self.sample_rate, self.hops, sizes, len(self.hops))
+            check_codes(codes, maker, self.sample_rate, self.hops, sizes, used)
             return codes
 
-        return decode_parts(self, map(checked, parts))
+        return decode_parts(self, map(checked, parts), used)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vqaudio.codec.flow import encode_window
 from vqaudio.codec.heads import LOG_SILENCE, MelSpectrogram
 from vqaudio.codec.inputs import Counted, Sound, check_quantizers, sound_blocks
-from vqaudio.codec.layers import NO_CONTEXT, refit
+from vqaudio.codec.layers import NO_CONTEXT, Context, refit
+from vqaudio.codec.row_encoder import RowEncoder, row_encoder
 from vqaudio.codec.windows import (
     AudioWindow,
     Collected,
@@ -42,15 +44,16 @@ def encode_sounds(
         true length of the sound in samples.
     """
     kept = check_quantizers(quantizers, codec.codebook_sizes)
+    encoder = row_encoder(codec)
 
     def jobs() -> Iterator[AudioWindow | int]:
         for sound in sounds:
             blocks = Counted(sound_blocks(sound, sample_rate, codec.sample_rate))
-            yield from windows_of(codec, blocks)
+            yield from cut(blocks, *window_shape(codec, encoder))
             yield blocks.num_samples
 
     def work(job: AudioWindow | int) -> list[Tensor] | int:
-        return job if isinstance(job, int) else encode_windows(codec, [job], kept)[0]
+        return job if isinstance(job, int) else _encode(codec, encoder, [job], kept)[0]
 
     collected = Collected()
     for result in run_ordered(work, jobs(), _threads(codec, workers)):
@@ -82,24 +85,30 @@ def decode_levels(
     return run_ordered(work, jobs(), _threads(codec, workers))
 
 
-def decode_parts(codec: "Codec", parts: Iterable[Codes]) -> Iterator[Tensor]:
+def decode_parts(codec: "Codec", parts: Iterable[Codes], levels: int | None = None) -> Iterator[Tensor]:
     """The sound of codes that come in parts, as soon as what follows a frame is known: `[1, T]` each.
+
+    What is behind the decoder's context is forgotten, so an endless stream takes no more memory.
 
     Raises:
         UserError: a part before the last one ends within a coarse frame.
     """
     lengths = ladder(codec.hops[0] / codec.sample_rate)
     wanted = codec.decoder.context_before(codec.head.context)
-    ahead = max(
-        frames_for(context.right * hop, codec.hops[0])
+    contexts = [
+        Context(
+            frames_for(context.left * hop, codec.hops[0]), frames_for(context.right * hop, codec.hops[0])
+        )
         for context, hop in zip(codec.hierarchy.decode_contexts(wanted), codec.hops, strict=True)
-    )
-    levels = [torch.zeros(len(sizes), 0, dtype=torch.int64) for sizes in codec.codebook_sizes]
-    first = num_samples = 0
+    ]
+    behind, ahead = (max(side) for side in zip(*contexts, strict=True))
+    used = codec.hops[:levels]
+    kept: list[Tensor] = []
+    first = start = num_samples = 0  # the next frame to sound, and the first whose codes are kept
 
     def window(count: int) -> Tensor:
         with one_thread():
-            audio = _decode_window(codec, levels, num_samples, first, count)
+            audio = _decode_window(codec, kept, num_samples, first, count, start)
         return audio[:, : num_samples - first * codec.hops[0]]
 
     for part in parts:
@@ -108,33 +117,47 @@ def decode_parts(codec: "Codec", parts: Iterable[Codes]) -> Iterator[Tensor]:
                 f"codes: a part ends after {num_samples} samples, within a coarse frame of "
                 f"{codec.hops[0]}, and is not the last one"
             )
-        levels = [torch.cat(pair, dim=1) for pair in zip(levels, part.levels, strict=True)]
+        if first - behind > start:
+            over, start = first - behind - start, first - behind
+            kept = [k[:, over * (codec.hops[0] // hop) :] for k, hop in zip(kept, used, strict=True)]
+        come = part.levels[:levels]
+        kept = [
+            torch.cat(pair, dim=1) for pair in zip(kept or [k[:, :0] for k in come], come, strict=True)
+        ]
         num_samples += part.num_samples
         ready = num_samples // codec.hops[0] - ahead
         while ready - first >= lengths[0]:
             count = max(length for length in lengths if length <= ready - first)
             yield window(count)
             first += count
-    while first < levels[0].shape[1]:
-        count = rung(lengths, levels[0].shape[1] - first)
+    while first < (last := frames_for(num_samples, codec.hops[0])):
+        count = rung(lengths, last - first)
         yield window(count)
         first += count
 
 
 def windows_of(codec: "Codec", blocks: Iterable[Tensor]) -> Iterator[AudioWindow]:
     """Cut a stream of samples `[T]` at the codec's rate into the windows that it is encoded in."""
+    return cut(blocks, *window_shape(codec, row_encoder(codec)))
+
+
+def window_shape(codec: "Codec", encoder: RowEncoder | None) -> tuple[int, Context, Sequence[int]]:
+    """Hop, context and lengths, as `Cutter` takes them, for an encoder in C or for torch."""
     context = codec.encoder.audio_context(codec.hierarchy.encode_contexts())
-    return cut(blocks, codec.hops[0], context, ladder(codec.hops[0] / codec.sample_rate))
+    lengths: Sequence[int] = ladder(codec.hops[0] / codec.sample_rate)
+    if encoder is not None:  # whose bits do not depend on the length
+        lengths = range(1, lengths[-1] + 1)
+    return codec.hops[0], context, lengths
 
 
-@torch.no_grad()
 def encode_windows(
     codec: "Codec", windows: Sequence[AudioWindow], quantizers: list[int] | None = None
 ) -> list[list[Tensor]]:
     """What each level makes of each of some windows of one length, of one sound or of many.
 
     Args:
-        codec: on a CPU, codes are those of a window alone, bit for bit, only where it is alone.
+        codec: on a CPU without the layers in C, codes are those of a window alone, bit for bit, only
+            where it is alone.
         windows: of the same `count`.
         quantizers: per level, how many of its codes to make; by default all.
 
@@ -142,6 +165,15 @@ def encode_windows(
         A window, per level, coarsest first, int64 `[Q, F_l]`, or float `[D, F_l]` of a continuous one.
     """
     kept = check_quantizers(quantizers, codec.codebook_sizes)
+    return _encode(codec, row_encoder(codec), windows, kept)
+
+
+@torch.no_grad()
+def _encode(
+    codec: "Codec", encoder: RowEncoder | None, windows: Sequence[AudioWindow], kept: list[int]
+) -> list[list[Tensor]]:
+    if encoder is not None:
+        return [encode_window(encoder, window, kept) for window in windows]
     contexts = codec.hierarchy.encode_contexts()
     audio = torch.cat([window.audio for window in windows])
     features = codec.encoder(audio.to(codec.device), contexts)
@@ -161,8 +193,9 @@ def encode_windows(
 
 @torch.no_grad()
 def _decode_window(
-    codec: "Codec", levels: Sequence[Tensor], num_samples: int, first: int, count: int
+    codec: "Codec", levels: Sequence[Tensor], num_samples: int, first: int, count: int, have: int = 0
 ) -> Tensor:
+    """Coarse frames `[first, first + count)`, of codes that begin at the coarse frame `have`."""
     wanted = codec.decoder.context_before(codec.head.context)
     contexts = codec.hierarchy.decode_contexts(wanted)
     pieces, masks = [], []
@@ -171,7 +204,7 @@ def _decode_window(
         start, frames = first * ratio - context.left, context.left + count * ratio + context.right
         masks.append(inside(start, frames, frames_for(num_samples, hop)).to(codec.device))
         if index < len(levels):
-            pieces.append(stretch(levels[index], start, frames).to(codec.device))
+            pieces.append(stretch(levels[index], start - have * ratio, frames).to(codec.device))
     x = codec.frames(codec.hierarchy.decode(pieces, masks, wanted))
     if not isinstance(codec.head, MelSpectrogram):
         return codec.head(x)[0].cpu()

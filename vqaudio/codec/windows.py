@@ -9,7 +9,7 @@ and by however many workers.
 import ctypes
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def ladder(frame_seconds: float) -> list[int]:
     return lengths
 
 
-def rung(lengths: list[int], remaining: int) -> int:
+def rung(lengths: Sequence[int], remaining: int) -> int:
     """The shortest window that holds `remaining` frames, or the longest there is."""
     return next((length for length in lengths if length >= remaining), lengths[-1])
 
@@ -59,46 +59,56 @@ class AudioWindow:
     num_samples: int | None
 
 
-def cut(
-    blocks: Iterable[Tensor], hop: int, context: Context, lengths: list[int]
-) -> Iterator[AudioWindow]:
-    """Cut a stream of samples `[T]` into windows, holding no more than one window of it.
+class Cutter:
+    """Cuts samples that come in blocks into windows, holding no more than one window of them.
 
     Args:
-        blocks: float32, of any lengths; at least one sample in all.
         hop: samples of a coarsest frame.
         context: samples needed around a window.
         lengths: the ladder.
     """
-    source = iter(blocks)
-    kept = torch.zeros(context.left)  # starts at sample first * hop - context.left
-    first, ended = 0, False
-    while True:
-        want = context.left + lengths[-1] * hop + context.right
-        pieces = [kept]
-        have = len(kept)
-        while have < want and not ended:
-            block = next(source, None)
-            ended = block is None
-            if block is not None:
-                pieces.append(block)
-                have += len(block)
-        kept = torch.cat(pieces)
-        num_samples = first * hop + have - context.left if ended and have < want else None
-        count = lengths[-1]
-        if num_samples is not None:
-            remaining = frames_for(num_samples, hop) - first
-            if remaining <= 0:
-                return
-            count = rung(lengths, remaining)
-        audio = kept[: context.left + count * hop + context.right]
-        missing = context.left + count * hop + context.right - len(audio)
+
+    def __init__(self, hop: int, context: Context, lengths: Sequence[int]) -> None:
+        self.hop, self.context, self.lengths = hop, context, lengths
+        self._first = 0
+        self._pieces = [torch.zeros(context.left)]  # from sample first * hop - context.left on
+        self._have = context.left
+
+    def push(self, block: Tensor) -> Iterator[AudioWindow]:
+        """Take float32 `[T]`, give the windows that are whole now."""
+        self._pieces.append(block)
+        self._have += len(block)
+        longest = self.lengths[-1]
+        while self._have >= self.context.left + longest * self.hop + self.context.right:
+            yield self._window(longest, None)
+
+    def finish(self) -> Iterator[AudioWindow]:
+        """Give what is left."""
+        num_samples = self._first * self.hop + self._have - self.context.left
+        while (remaining := frames_for(num_samples, self.hop) - self._first) > 0:
+            yield self._window(rung(self.lengths, remaining), num_samples)
+
+    def _window(self, count: int, num_samples: int | None) -> AudioWindow:
+        kept = torch.cat(self._pieces) if len(self._pieces) > 1 else self._pieces[0]
+        want = self.context.left + count * self.hop + self.context.right
+        audio = kept[:want]
+        missing = want - len(audio)
         audio = torch.nn.functional.pad(audio, (0, missing)) if missing else audio.clone()
-        yield AudioWindow(first, count, audio.view(1, 1, -1), num_samples)
-        first += count
-        kept = kept[count * hop :]
-        if num_samples is not None and first * hop >= num_samples:
-            return
+        window = AudioWindow(self._first, count, audio.view(1, 1, -1), num_samples)
+        self._pieces = [kept[count * self.hop :]]
+        self._have = len(self._pieces[0])
+        self._first += count
+        return window
+
+
+def cut(
+    blocks: Iterable[Tensor], hop: int, context: Context, lengths: Sequence[int]
+) -> Iterator[AudioWindow]:
+    """Cut a stream of samples `[T]`, at least one in all, into windows; see `Cutter`."""
+    cutter = Cutter(hop, context, lengths)
+    for block in blocks:
+        yield from cutter.push(block)
+    yield from cutter.finish()
 
 
 class Collected:
