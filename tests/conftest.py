@@ -12,6 +12,8 @@ import torch
 from hypothesis import settings
 
 import vqaudio
+import vqaudio.codec.native
+import vqaudio.prior.native
 from tests.sounds import WavMaker, tone
 
 # nothing is timed in tests: machines are busy
@@ -20,6 +22,10 @@ settings.load_profile("untimed")
 
 # tiny models gain nothing from a second thread, and on a busy machine it costs a lot
 torch.set_num_threads(1)
+
+# compiled here and kept, or the first process that needs it would tell the user so
+vqaudio.codec.native.library()
+vqaudio.prior.native.library()
 
 
 @pytest.fixture

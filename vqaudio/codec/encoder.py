@@ -9,6 +9,9 @@ from vqaudio.codec.layers import NO_CONTEXT, Chain, Context, Conv, refit, residu
 from vqaudio.config import Level, MelFront, WaveformFront
 from vqaudio.features import LogMel
 
+GAIN = 10  # of samples
+MEL_SHIFT, MEL_SCALE = 6, 3  # of log-mel
+
 
 class WaveformFrontEnd(nn.Module):
     """Strided convolutions over samples: `[B, 1, T]` to `[B, C, F]`."""
@@ -26,7 +29,7 @@ class WaveformFrontEnd(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """`[B, 1, T]` to `[B, C, F]`; the gain brings speech near unit variance."""
-        return self.stages(audio * 10)
+        return self.stages(audio * GAIN)
 
 
 class MelFrontEnd(nn.Module):
@@ -42,7 +45,7 @@ class MelFrontEnd(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """`[B, 1, T]` to `[B, bands, F]`; log-mel of speech lies around -6 with a spread near 3."""
-        return (self.mel(audio[:, 0]) + 6) / 3
+        return (self.mel(audio[:, 0]) + MEL_SHIFT) / MEL_SCALE
 
 
 class Encoder(nn.Module):

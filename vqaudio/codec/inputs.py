@@ -43,7 +43,7 @@ def check_samples(sound: Tensor | np.ndarray) -> Tensor:
     Raises:
         UserError: they are empty, not finite, or not floats.
     """
-    audio = torch.as_tensor(sound).cpu()
+    audio = torch.as_tensor(sound).detach().cpu()
     if not audio.is_floating_point():
         raise UserError(f"samples of type {audio.dtype}: give floats within -1 to 1")
     audio = audio.float()

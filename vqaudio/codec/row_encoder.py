@@ -13,7 +13,15 @@ from vqaudio.bottleneck import Bottleneck
 from vqaudio.bottleneck.grouped import GroupedResidualQuantizer
 from vqaudio.bottleneck.residual import ResidualQuantizer
 from vqaudio.bottleneck.vector import VectorQuantizer
-from vqaudio.codec.encoder import Encoder, IndependentEncoders, MelFrontEnd, WaveformFrontEnd
+from vqaudio.codec.encoder import (
+    GAIN,
+    MEL_SCALE,
+    MEL_SHIFT,
+    Encoder,
+    IndependentEncoders,
+    MelFrontEnd,
+    WaveformFrontEnd,
+)
 from vqaudio.codec.hierarchy import HierarchyLevel
 from vqaudio.codec.layers import Chain, Conv, ResidualUnit
 from vqaudio.codec.native import library
@@ -23,9 +31,6 @@ from vqaudio.fingerprint import version
 
 if TYPE_CHECKING:
     from vqaudio.codec.model import Codec
-
-GAIN = 10  # of WaveformFrontEnd
-SHIFT, SCALE = 6, 3  # of MelFrontEnd
 
 
 class Step(NamedTuple):
@@ -184,7 +189,7 @@ def _chains(
     for index, encoder in enumerate(_encoders(module)):
         front = encoder.front
         if isinstance(front, MelFrontEnd):
-            layers: list[RowLayer] = [RowMel(found, front.mel, front.left, SHIFT, SCALE)]
+            layers: list[RowLayer] = [RowMel(found, front.mel, front.left, MEL_SHIFT, MEL_SCALE)]
         else:
             layers = list(_layers(found, front.stages))
         levels: list[int | None] = [None] * len(layers)

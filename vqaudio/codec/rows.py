@@ -197,7 +197,9 @@ class RowQuantizer(RowLayer):
         self.books: list[tuple[Matrix, Tensor]] = []
         for book in books:
             vectors = book.centroids.detach().contiguous()
-            scores = self._matrix(vectors, vectors.square().sum(1).mul(-0.5))
+            # In double precision: torch adds in another order on another machine.
+            half_norms = vectors.double().square().sum(1).mul(0.5).float()
+            scores = self._matrix(vectors, -half_norms)
             self.books.append((scores, vectors.clone()))
 
     def quantize(self, x: Tensor, stages: int) -> tuple[Tensor, Tensor]:

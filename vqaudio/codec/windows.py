@@ -3,7 +3,8 @@
 A sound is cut into windows of a few fixed lengths, chosen from its own length alone. Each has
 the exact receptive field as context, and each runs alone on one thread: the same shapes run the
 same kernels, so the codes are the same bits whatever else is being encoded, in whatever order
-and by however many workers.
+and by however many workers. The layers in C (`rows.py`) give the same bits whatever the length: for
+them the last window is no longer than it must be.
 """
 
 import ctypes
