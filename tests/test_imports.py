@@ -15,11 +15,12 @@ import vqaudio
 
 PACKAGE = Path(vqaudio.__file__).parent
 
-LEAVES = {"errors", "files", "fingerprint", "native"}
+LEAVES = {"cores", "errors", "files", "fingerprint", "native"}
 BASE = LEAVES | {"sound_files", "audio", "codes", "config"}
 MODELS = BASE | {"features", "bottleneck", "codec", "prior", "model_folder"}
 WORK = MODELS | {"training", "corpus", "evaluation", "applications"}
 ALLOWED = {
+    "cores": set(),
     "errors": set(),
     "files": {"errors"},
     "fingerprint": {"errors"},

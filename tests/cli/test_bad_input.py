@@ -470,3 +470,13 @@ def test_levels_that_are_not_there(
     words = ["--out", tmp_path / "out", "--codec", models.codec, "--levels", levels]
     assert_one_line(program("reconstruct", wav(), *words), "levels")
     assert files_in(tmp_path / "out") == set()
+
+
+def test_a_device_that_is_not_there(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path
+) -> None:
+    for device in ("cuda:17", "toaster"):
+        words = ["tokenize", wav(), "--out", tmp_path / "out", "--codec", models.codec]
+        ran = program(*words, "--device", device)
+        assert_one_line(ran, f"device {device}: not to be had here")
+        assert not (tmp_path / "out").exists()

@@ -17,9 +17,9 @@ from vqaudio.codec.flow import Flow, encode_window
 from vqaudio.codec.layers import NO_CONTEXT, Conv, ResidualUnit, Upsample
 from vqaudio.codec.model import Codec
 from vqaudio.codec.native import library
-from vqaudio.codec.passes import window_shape
 from vqaudio.codec.row_encoder import RowEncoder, row_encoder
 from vqaudio.codec.rows import RowConv, RowMel, RowQuantizer, RowUnit
+from vqaudio.codec.window_encoder import window_shape
 from vqaudio.codec.windows import AudioWindow, cut, one_thread
 from vqaudio.codes import frames_for
 from vqaudio.features import LogMel

@@ -20,6 +20,19 @@ def load_codec(name: str | Path) -> Codec:
     return model
 
 
+def on_device(codec: Codec, device: str) -> Codec:
+    """Put a codec where it is to encode.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    try:
+        return codec.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"device {device}: not to be had here ({reason}); give cpu") from None
+
+
 def load_prior(name: str | Path) -> Prior:
     """Load a prior.
 

@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -33,6 +33,18 @@ def tokenize(
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster (extra `ray`).")
     ] = "local",
+    device: Annotated[str, typer.Option(metavar="NAME", help="Where to encode: cpu, cuda, ...")] = "cpu",
+    precision: Annotated[
+        Literal["float32", "bfloat16"], typer.Option(help="bfloat16 is faster on some devices.")
+    ] = "float32",
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="By torch.compile. With this, bfloat16 or a device some tokens are others; the summary "
+            "says how many.",
+        ),
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first sound that fails.")
     ] = False,
@@ -47,22 +59,33 @@ def tokenize(
     ] = False,
 ) -> None:
     """Turn sounds into token shards (Parquet). Called again, it does what is missing."""
-    from vqaudio.cli.corpus_progress import corpus_progress, notices_once
-    from vqaudio.cli.models import load_codec
-    from vqaudio.corpus.ledger import LEDGER_NAME
     from vqaudio.corpus.manifest import find_sounds
+    from vqaudio.corpus.processes import fitting_workers, warm_up
+
+    sounds = find_sounds(inputs)
+    if engine == "local" and (workers or fitting_workers(sounds)) > 1:
+        warm_up()  # before the long imports, so that both run at once
+    from vqaudio.cli.corpus_progress import corpus_progress, notices_once
+    from vqaudio.cli.models import load_codec, on_device
+    from vqaudio.codec.window_encoder import Arithmetic
+    from vqaudio.corpus.flips import is_exact, share_of_flips
+    from vqaudio.corpus.ledger import LEDGER_NAME
     from vqaudio.corpus.summary import write_summary
     from vqaudio.corpus.tokenize import tokenize as tokenize_sounds
     from vqaudio.corpus.verify import verify as verify_tokens
 
-    sounds = find_sounds(inputs)
     with output_folder(out):
-        model = load_codec(codec)
+        model = on_device(load_codec(codec), device)
+        arithmetic = Arithmetic(precision, compiled)
+        how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device}
+        how |= arithmetic.settings
+        if not is_exact(model, arithmetic):
+            how["flipped_codes"] = share_of_flips(model, sounds, arithmetic)
         began = time.monotonic()
         with notices_once(), corpus_progress(sounds, quiet=as_json) as watch:
-            summary = tokenize_sounds(model, sounds, out, workers, strict, engine, watch)
+            summary = tokenize_sounds(model, sounds, out, workers, strict, engine, arithmetic, watch)
         took = time.monotonic() - began
-        report = write_summary(out, model, summary, took, {"engine": engine, "workers": workers})
+        report = write_summary(out, model, summary, took, how)
     tell = note if as_json else say
     if as_json:
         print(json.dumps(report))
@@ -73,6 +96,8 @@ def tokenize(
         f"{report['bits_per_second']:.0f} bit/s, "
         f"{report['run']['times_real_time']:.0f} times real time"
     )
+    if "flipped_codes" in how:
+        tell(f"{how['flipped_codes']:.2%} of the codes are not those of float32 on a CPU")
     if verify:
         found = verify_tokens(model, sounds, out)
         tell(

@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vqaudio.codec.flow import encode_window
 from vqaudio.codec.heads import LOG_SILENCE, MelSpectrogram
-from vqaudio.codec.inputs import Counted, Sound, check_quantizers, sound_blocks
-from vqaudio.codec.layers import NO_CONTEXT, Context, refit
-from vqaudio.codec.row_encoder import RowEncoder, row_encoder
+from vqaudio.codec.inputs import Counted, Sound, sound_blocks
+from vqaudio.codec.layers import Context
+from vqaudio.codec.window_encoder import WindowEncoder
 from vqaudio.codec.windows import (
     AudioWindow,
     Collected,
-    cut,
-    default_workers,
     inside,
     ladder,
     one_thread,
@@ -24,6 +21,7 @@ from vqaudio.codec.windows import (
     stretch,
 )
 from vqaudio.codes import Codes, frames_for
+from vqaudio.cores import default_workers
 from vqaudio.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,17 +41,16 @@ def encode_sounds(
         Per level, coarsest first, int64 `[Q, F_l]`, or float `[D, F_l]` of a continuous one; and the
         true length of the sound in samples.
     """
-    kept = check_quantizers(quantizers, codec.codebook_sizes)
-    encoder = row_encoder(codec)
+    encoder = WindowEncoder(codec, quantizers)
 
     def jobs() -> Iterator[AudioWindow | int]:
         for sound in sounds:
             blocks = Counted(sound_blocks(sound, sample_rate, codec.sample_rate))
-            yield from cut(blocks, *window_shape(codec, encoder))
+            yield from encoder.shape.cut(blocks)
             yield blocks.num_samples
 
     def work(job: AudioWindow | int) -> list[Tensor] | int:
-        return job if isinstance(job, int) else _encode(codec, encoder, [job], kept)[0]
+        return job if isinstance(job, int) else encoder.encode([job])[0]
 
     collected = Collected()
     for result in run_ordered(work, jobs(), _threads(codec, workers)):
@@ -134,61 +131,6 @@ def decode_parts(codec: "Codec", parts: Iterable[Codes], levels: int | None = No
         count = rung(lengths, last - first)
         yield window(count)
         first += count
-
-
-def windows_of(codec: "Codec", blocks: Iterable[Tensor]) -> Iterator[AudioWindow]:
-    """Cut a stream of samples `[T]` at the codec's rate into the windows that it is encoded in."""
-    return cut(blocks, *window_shape(codec, row_encoder(codec)))
-
-
-def window_shape(codec: "Codec", encoder: RowEncoder | None) -> tuple[int, Context, Sequence[int]]:
-    """Hop, context and lengths, as `Cutter` takes them, for an encoder in C or for torch."""
-    context = codec.encoder.audio_context(codec.hierarchy.encode_contexts())
-    lengths: Sequence[int] = ladder(codec.hops[0] / codec.sample_rate)
-    if encoder is not None:  # whose bits do not depend on the length
-        lengths = range(1, lengths[-1] + 1)
-    return codec.hops[0], context, lengths
-
-
-def encode_windows(
-    codec: "Codec", windows: Sequence[AudioWindow], quantizers: list[int] | None = None
-) -> list[list[Tensor]]:
-    """What each level makes of each of some windows of one length, of one sound or of many.
-
-    Args:
-        codec: on a CPU without the layers in C, codes are those of a window alone, bit for bit, only
-            where it is alone.
-        windows: of the same `count`.
-        quantizers: per level, how many of its codes to make; by default all.
-
-    Returns:
-        A window, per level, coarsest first, int64 `[Q, F_l]`, or float `[D, F_l]` of a continuous one.
-    """
-    kept = check_quantizers(quantizers, codec.codebook_sizes)
-    return _encode(codec, row_encoder(codec), windows, kept)
-
-
-@torch.no_grad()
-def _encode(
-    codec: "Codec", encoder: RowEncoder | None, windows: Sequence[AudioWindow], kept: list[int]
-) -> list[list[Tensor]]:
-    if encoder is not None:
-        return [encode_window(encoder, window, kept) for window in windows]
-    contexts = codec.hierarchy.encode_contexts()
-    audio = torch.cat([window.audio for window in windows])
-    features = codec.encoder(audio.to(codec.device), contexts)
-    masks = []
-    for context, hop in zip(contexts, codec.hops, strict=True):
-        ratio = codec.hops[0] // hop
-        rows = []
-        for window in windows:
-            frames = None if window.num_samples is None else frames_for(window.num_samples, hop)
-            count = context.left + window.count * ratio + context.right
-            rows.append(inside(window.first * ratio - context.left, count, frames))
-        masks.append(torch.stack(rows).unsqueeze(1).to(codec.device))
-    codes = codec.hierarchy.encode(features, masks, kept)
-    levels = [refit(c, context, NO_CONTEXT).cpu() for c, context in zip(codes, contexts, strict=True)]
-    return [list(found) for found in zip(*levels, strict=True)]
 
 
 @torch.no_grad()

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from vqaudio.audio import Resampler, mix
 from vqaudio.codec.flow import Flow
-from vqaudio.codec.inputs import check_quantizers, check_samples
-from vqaudio.codec.passes import encode_windows, window_shape
-from vqaudio.codec.row_encoder import RowEncoder, row_encoder
-from vqaudio.codec.windows import AudioWindow, Cutter, one_thread
+from vqaudio.codec.inputs import check_samples
+from vqaudio.codec.row_encoder import RowEncoder
+from vqaudio.codec.window_encoder import WindowEncoder
+from vqaudio.codec.windows import AudioWindow, Cutter
 from vqaudio.codes import Codes, frames_for
 from vqaudio.errors import UserError
 
@@ -52,9 +52,10 @@ class EncodeStream:
     ) -> None:
         if sample_rate is not None and sample_rate < 1:
             raise UserError(f"sample_rate {sample_rate}: must be at least 1")
-        kept = check_quantizers(quantizers, codec.codebook_sizes)
-        encoder = row_encoder(codec)
-        self._source: Source = _Windows(codec, kept) if encoder is None else _Rows(encoder, kept)
+        encoder = WindowEncoder(codec, quantizers)
+        self._source: Source = (
+            _Windows(encoder) if encoder.rows is None else _Rows(encoder.rows, encoder.kept)
+        )
         self._hops, self._rate, self._maker = codec.hops, codec.sample_rate, codec.fingerprint
         self._context = codec.encoder.audio_context(codec.hierarchy.encode_contexts()).right
         self._resampler = Resampler(sample_rate or codec.sample_rate, codec.sample_rate)
@@ -164,9 +165,8 @@ class _Rows:
 class _Windows:
     """By torch, in the windows that a whole sound is encoded in."""
 
-    def __init__(self, codec: "Codec", kept: list[int]) -> None:
-        self.codec, self.kept = codec, kept
-        self.cutter = Cutter(*window_shape(codec, None))
+    def __init__(self, encoder: WindowEncoder) -> None:
+        self.encoder, self.cutter = encoder, Cutter(*encoder.shape)
         self.step = self.cutter.lengths[-1]
 
     def push(self, samples: Tensor) -> list[Tensor]:
@@ -176,6 +176,5 @@ class _Windows:
         return self._encode(list(self.cutter.finish()))
 
     def _encode(self, windows: list[AudioWindow]) -> list[Tensor]:
-        with one_thread():
-            found = [encode_windows(self.codec, [window], self.kept)[0] for window in windows]
+        found = [self.encoder.encode([window])[0] for window in windows]
         return [torch.cat(level, dim=1) for level in zip(*found, strict=True)]

@@ -15,8 +15,8 @@ from torch import Tensor
 from vqaudio.audio import stream_audio
 from vqaudio.codec.inputs import Counted
 from vqaudio.codec.model import Codec
-from vqaudio.codec.passes import encode_windows, windows_of
-from vqaudio.codec.windows import AudioWindow, one_thread
+from vqaudio.codec.window_encoder import EXACT, Arithmetic, WindowEncoder, WindowShape
+from vqaudio.codec.windows import AudioWindow
 from vqaudio.codes import Codes, frames_for
 from vqaudio.config import CodecConfig
 from vqaudio.corpus.ledger import file_sha256
@@ -80,75 +80,95 @@ Results = Generator[Result, None, None]
 Heard = Callable[[int], None]  # told of frames of the coarsest level that are encoded
 
 
+@dataclass
+class Work:
+    """What an engine is to do.
+
+    Args:
+        codec: that encodes.
+        sounds: all inputs of a run.
+        positions: of those to encode, ascending.
+        heard: told of frames of the coarsest level that are encoded, for a progress bar.
+        arithmetic: see `WindowEncoder`.
+    """
+
+    codec: Codec
+    sounds: Sequence[Sound]
+    positions: Iterator[int]
+    heard: Heard
+    arithmetic: Arithmetic = EXACT
+
+
 @dataclass(frozen=True)
 class PortableCodec:
-    """A codec on its way to another process: configuration and weights, no code."""
+    """A codec on its way to another process: configuration, weights and arithmetic, no code."""
 
     config: CodecConfig
     state: dict[str, np.ndarray[Any, Any]]
+    arithmetic: Arithmetic
 
     @classmethod
-    def of(cls, codec: Codec) -> "PortableCodec":
-        """What makes this codec again."""
-        return cls(codec.config, {name: t.cpu().numpy() for name, t in codec.state_dict().items()})
+    def of(cls, work: Work) -> "PortableCodec":
+        """What makes the codec of some work again."""
+        state = {name: tensor.cpu().numpy() for name, tensor in work.codec.state_dict().items()}
+        return cls(work.codec.config, state, work.arithmetic)
 
-    def codec(self) -> Codec:
-        """The same codec, on the CPU."""
+    def encoder(self, device: str = "cpu") -> WindowEncoder:
+        """The same codec again, ready to encode."""
         codec = Codec(self.config).eval()
         codec.load_state_dict({name: torch.from_numpy(values) for name, values in self.state.items()})
-        return codec
+        return WindowEncoder(codec.to(device), arithmetic=self.arithmetic)
 
 
 def source_of(codec: Codec, sound: Sound) -> Path | Tensor:
     """What `Codec.encode` takes: a file is streamed, a clip of one is held as a whole."""
     if not sound.start_seconds and sound.duration_seconds is None:
         return sound.path
-    return torch.cat(list(_samples(codec, sound)))
+    return torch.cat(list(_samples(codec.sample_rate, sound)))
 
 
-def _samples(codec: Codec, sound: Sound) -> Iterator[Tensor]:
+def _samples(sample_rate: int, sound: Sound) -> Iterator[Tensor]:
     return stream_audio(
         sound.path,
-        codec.sample_rate,
+        sample_rate,
         start_seconds=sound.start_seconds,
         duration_seconds=sound.duration_seconds,
     )
 
 
-def read_sound(codec: Codec, position: int, sound: Sound) -> Iterator[Window | End | Failure]:
+def read_sound(
+    shape: WindowShape, sample_rate: int, position: int, sound: Sound
+) -> Iterator[Window | End | Failure]:
     """Read and resample a sound, a window at a time.
 
     Yields:
         Its windows and its end, or after some windows the reason why it cannot be read.
     """
     try:
-        blocks = Counted(_samples(codec, sound))
+        blocks = Counted(_samples(sample_rate, sound))
         number = -1
-        for number, window in enumerate(windows_of(codec, blocks)):
+        for number, window in enumerate(shape.cut(blocks)):
             yield Window(position, number, window)
         yield End(position, number + 1, blocks.num_samples, file_sha256(sound.path))
     except Exception as error:  # whatever a file does to its readers, the others are read
         yield Failure(position, _reason(sound, error))
 
 
-def encode_part(codec: Codec, window: Window) -> Part:
-    """Codes of a window, on one thread."""
-    return encode_all(codec, [window])[0]
+def encode_part(encoder: WindowEncoder, window: Window) -> Part:
+    """Codes of a window."""
+    return encode_all(encoder, [window])[0]
 
 
-def encode_all(codec: Codec, windows: Sequence[Window]) -> list[Part]:
+def encode_all(encoder: WindowEncoder, windows: Sequence[Window]) -> list[Part]:
     """Codes of windows of any sounds: on a CPU one by one, on a device those of one length at once."""
     batches: dict[int, list[Window]] = {}
     for number, window in enumerate(windows):
-        batches.setdefault(number if codec.device.type == "cpu" else window.samples.count, []).append(
-            window
-        )
+        batches.setdefault(number if encoder.alone else window.samples.count, []).append(window)
     parts = []
     for batch in batches.values():
-        with one_thread():
-            found = encode_windows(codec, [window.samples for window in batch])
+        found = encoder.encode([window.samples for window in batch])
         for window, levels in zip(batch, found, strict=True):
-            parts.append(Part(window.position, window.number, _small(codec, levels)))
+            parts.append(Part(window.position, window.number, _small(encoder.codec, levels)))
     return parts
 
 
@@ -156,7 +176,7 @@ class Assembly:
     """Codes of sounds whose parts come in any order, from several processes, some of them twice."""
 
     def __init__(self, codec: Codec) -> None:
-        self.codec = codec
+        self.codec, self._maker = codec, codec.fingerprint
         self._parts: dict[int, dict[int, Levels]] = {}
         self._ends: dict[int, End] = {}
 
@@ -182,7 +202,7 @@ class Assembly:
             codes = np.concatenate(pieces, axis=1)[:, : frames_for(end.num_samples, hop)]
             levels.append(torch.from_numpy(codes.astype(np.int32)))
         codec = self.codec
-        return Codes(levels, end.num_samples, codec.sample_rate, codec.hops, codec.fingerprint)
+        return Codes(levels, end.num_samples, codec.sample_rate, codec.hops, self._maker)
 
     def _drop(self, position: int) -> None:
         self._parts.pop(position, None)

@@ -1,11 +1,10 @@
 """The engine on one machine: worker processes read and encode, none of them ever out of work."""
 
 import logging
-import multiprocessing
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
@@ -14,17 +13,19 @@ from typing import Any
 
 import torch
 
-from vqaudio.codec.model import Codec
+from vqaudio.codec.window_encoder import WindowEncoder, WindowShape
 from vqaudio.codec.windows import return_large_blocks
+from vqaudio.corpus import processes
 from vqaudio.corpus.encoding import (
     Assembly,
     Failure,
-    Heard,
     Part,
     PortableCodec,
     Result,
     Results,
     Window,
+    Work,
+    encode_all,
     encode_part,
     prefetch,
     read_sound,
@@ -36,28 +37,26 @@ log = logging.getLogger("vqaudio")
 AHEAD = 4  # sounds that a worker has waiting, so that it never waits itself
 LOOKAHEAD = 8192  # sounds that are begun while an earlier one is at work: they wait in memory
 DEATHS = 2  # of workers, until the sound that they died of is left out
+WINDOWS_PER_BATCH = 64  # that a device is given, those of one length together
 
 Task = Window | tuple[int, Sound]
 
 
-def encode_here(
-    codec: Codec, sounds: Sequence[Sound], positions: Iterator[int], heard: Heard
-) -> Results:
+def encode_here(work: Work) -> Results:
     """Read and encode sounds one after the other in this process."""
-    assembly = Assembly(codec)
+    encoder, assembly = WindowEncoder(work.codec, arithmetic=work.arithmetic), Assembly(work.codec)
     return_large_blocks()
-    for position in positions:
-        for piece in read_sound(codec, position, sounds[position]):
+    for position in work.positions:
+        sound = work.sounds[position]
+        for piece in read_sound(encoder.shape, work.codec.sample_rate, position, sound):
             if isinstance(piece, Window):
-                assembly.put(encode_part(codec, piece))
-                heard(piece.samples.count)
+                assembly.put(encode_part(encoder, piece))
+                work.heard(piece.samples.count)
             elif result := assembly.put(piece):
                 yield result
 
 
-def encode_by_workers(
-    codec: Codec, sounds: Sequence[Sound], positions: Iterator[int], heard: Heard, workers: int
-) -> Results:
+def encode_by_workers(work: Work, workers: int) -> Results:
     """Read and encode sounds in worker processes, each on one thread; results as they come.
 
     A worker reads a sound and encodes its windows. Where others are without work, as at the end of
@@ -65,13 +64,22 @@ def encode_by_workers(
     crashes its reader, is replaced, and what it had goes to others; a sound that it dies of again
     is a failure.
     """
-    pool = _Pool(codec, sounds, positions, heard)
-    try:
-        for _ in range(workers):
-            pool.start()
-        yield from pool.results()
-    finally:
-        pool.stop()
+    with _Pool(work, workers, _encode, PortableCodec.of(work)) as pool:
+        while pool.feed():
+            yield from pool.receive()
+
+
+def encode_on_device(work: Work, workers: int) -> Results:
+    """Read sounds in worker processes, and encode them here on the codec's device, in batches."""
+    encoder = WindowEncoder(work.codec, arithmetic=work.arithmetic)
+    with _Pool(work, workers, _read, encoder.shape, work.codec.sample_rate) as pool:
+        while pool.feed() or pool.shared:
+            if len(pool.shared) < WINDOWS_PER_BATCH and pool.busy:
+                yield from pool.receive()
+                continue
+            windows = [pool.shared.popleft() for _ in range(min(WINDOWS_PER_BATCH, len(pool.shared)))]
+            for part in encode_all(encoder, windows):
+                yield from pool.put(part)
 
 
 @dataclass
@@ -90,81 +98,100 @@ class _Worker:
 
 
 class _Pool:
-    """Workers, what they are to do, and what has come of it."""
+    """Workers, what they are to do, and what has come of it.
 
-    def __init__(
-        self, codec: Codec, sounds: Sequence[Sound], positions: Iterator[int], heard: Heard
-    ) -> None:
-        self.codec, self.sounds, self.positions, self.heard = codec, sounds, positions, heard
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-        self.context: Any = multiprocessing.get_context(method)
-        if method == "forkserver":
-            self.context.set_forkserver_preload([__name__])
-        self.model = PortableCodec.of(codec)
-        self.wanted = self.context.Value("i", 0, lock=False)  # windows that idle workers could do
-        self.assembly = Assembly(codec)
+    Args:
+        work: to be done.
+        workers: how many.
+        target: what each does, with `args`, the connection and how many windows others could take.
+        args: for the target.
+    """
+
+    def __init__(self, work: Work, workers: int, target: Any, *args: Any) -> None:
+        self.work, self.target, self.args = work, target, args
+        self.context = processes.context()
+        self.wanted = self.context.Value("i", 0, lock=False)
+        self.assembly = Assembly(work.codec)
         self.workers: list[_Worker] = []
+        self.count = workers
         self.again: deque[int] = deque()
-        self.shared: deque[Window] = deque()
+        self.shared: deque[Window] = deque()  # for whoever has nothing to do
         self.deaths: dict[int, int] = {}
         self.open: dict[int, None] = {}  # positions begun and not through, in order
         self.last = -1  # position that was begun last
 
-    def start(self) -> None:
-        """Start one more worker."""
-        ours, theirs = self.context.Pipe()
-        args = (self.model, theirs, self.wanted)
-        process = self.context.Process(target=_work, args=args, daemon=True)
-        process.start()
-        theirs.close()
-        self.workers.append(_Worker(process, ours))
+    def __enter__(self) -> "_Pool":
+        for _ in range(self.count):
+            self._start()
+        return self
 
-    def stop(self) -> None:
-        """End all workers."""
+    def __exit__(self, *_: object) -> None:
         for worker in self.workers:
             worker.process.terminate()
         for worker in self.workers:
             worker.process.join()
             worker.connection.close()
 
-    def results(self) -> Iterator[Result]:
-        """Feed the workers until all is done."""
-        while self._feed():
-            ends: dict[Any, _Worker] = {worker.connection: worker for worker in self.workers}
-            ends |= {worker.process.sentinel: worker for worker in self.workers}
-            for ready in wait(list(ends)):
-                worker = ends[ready]
-                if worker not in self.workers:
-                    continue
-                try:
-                    while worker.connection.poll():
-                        yield from self._take(worker, worker.connection.recv())
-                except (EOFError, OSError):
-                    yield from self._bury(worker)
+    @property
+    def busy(self) -> bool:
+        """Whether a worker has something to do."""
+        return any(worker.load for worker in self.workers)
 
-    def _feed(self) -> bool:
+    def feed(self) -> bool:
         """Give every worker enough to do; False when there is nothing left and all is back."""
         for worker in sorted(self.workers, key=lambda worker: worker.load):
             while worker.load < AHEAD and self._give(worker):
                 pass
         idle = [worker for worker in self.workers if not worker.sounds]
         self.wanted.value = sum(max(0, 2 - worker.load) for worker in idle)
-        return any(worker.load for worker in self.workers)
+        return self.busy
+
+    def receive(self) -> Iterator[Result]:
+        """Wait for what workers send, and see to those that died."""
+        ends: dict[Any, _Worker] = {worker.connection: worker for worker in self.workers}
+        ends |= {worker.process.sentinel: worker for worker in self.workers}
+        for ready in wait(list(ends)):
+            worker = ends[ready]
+            if worker not in self.workers:
+                continue
+            try:
+                while worker.connection.poll():
+                    yield from self._take(worker, worker.connection.recv())
+            except (EOFError, OSError):
+                yield from self._bury(worker)
+
+    def put(self, piece: Part | Failure | Any) -> Iterator[Result]:
+        """Add a piece to its sound, unless that is through."""
+        if isinstance(piece, Part):
+            self.work.heard(piece.levels[0].shape[1])
+        if piece.position in self.open and (result := self.assembly.put(piece)):
+            del self.open[piece.position]
+            yield result
+
+    def _start(self) -> None:
+        ours, theirs = self.context.Pipe()
+        args = (*self.args, theirs, self.wanted)
+        process = self.context.Process(target=self.target, args=args, daemon=True)
+        process.start()
+        theirs.close()
+        self.workers.append(_Worker(process, ours))
 
     def _give(self, worker: _Worker) -> bool:
-        try:
-            if self.shared:
-                if worker.sounds:  # it reads, and would come to others' windows late
-                    return False
-                window = self.shared.popleft()
-                worker.windows[window.position, window.number] = window
-                worker.connection.send(window)
-                return True
+        """Give a worker one more thing to do, if there is any for it."""
+        task: Task
+        if self.shared and self.target is _encode:
+            if worker.sounds:  # it reads, and would come to others' windows late
+                return False
+            task = self.shared.popleft()
+            worker.windows[task.position, task.number] = task
+        else:
             position = self._next_sound()
             if position is None:
                 return False
             worker.sounds[position] = None
-            worker.connection.send((position, self.sounds[position]))
+            task = (position, self.work.sounds[position])
+        try:
+            worker.connection.send(task)
             return True
         except OSError:  # it died: its sentinel says so too, and what it was given is among its own
             return False
@@ -173,7 +200,7 @@ class _Pool:
         if self.again:
             return self.again.popleft()
         first = next(iter(self.open), self.last)
-        if self.last - first >= LOOKAHEAD or (position := next(self.positions, None)) is None:
+        if self.last - first >= LOOKAHEAD or (position := next(self.work.positions, None)) is None:
             return None
         self.open[position] = None
         self.last = position
@@ -182,30 +209,26 @@ class _Pool:
     def _take(self, worker: _Worker, piece: Any) -> Iterator[Result]:
         if isinstance(piece, tuple):
             log.log(*piece)
-            return
-        if isinstance(piece, Window):
+        elif isinstance(piece, Window):
             self.shared.append(piece)
-            return
-        if isinstance(piece, Part):
-            worker.windows.pop((piece.position, piece.number), None)
-            self.heard(piece.levels[0].shape[1])
         else:
-            worker.sounds.pop(piece.position, None)
-        if piece.position in self.open and (result := self.assembly.put(piece)):
-            del self.open[piece.position]
-            yield result
+            if isinstance(piece, Part):
+                worker.windows.pop((piece.position, piece.number), None)
+            else:
+                worker.sounds.pop(piece.position, None)
+            yield from self.put(piece)
 
     def _bury(self, worker: _Worker) -> Iterator[Result]:
         """Replace a worker that died; its work is done by others, but not what it died of again."""
         worker.process.join()
         worker.connection.close()
         self.workers.remove(worker)
-        self.start()
+        self._start()
         for position in list(worker.sounds)[:1]:
             self.deaths[position] = self.deaths.get(position, 0) + 1
             if self.deaths[position] >= DEATHS:
                 how = _how_it_died(worker.process.exitcode)
-                reason = f"{self.sounds[position].path}: ends the process that reads it ({how})"
+                reason = f"{self.work.sounds[position].path}: ends the process that reads it ({how})"
                 yield from self._take(worker, Failure(position, f"{reason}; leave it out"))
         self.again.extend(worker.sounds)
         self.shared.extend(worker.windows.values())
@@ -228,30 +251,44 @@ class _Post(logging.Handler):
         self.connection.send((record.levelno, record.msg, *(record.args or ())))
 
 
-def _work(model: PortableCodec, connection: Connection, wanted: Any) -> None:
-    """What a worker does until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
+def _encode(model: PortableCodec, connection: Connection, wanted: Any) -> None:
+    """What a worker does that reads and encodes."""
     torch.set_num_threads(1)
+    encoder = model.encoder()
+    for task in _tasks(connection):
+        if isinstance(task, Window):
+            connection.send(encode_part(encoder, task))
+            continue
+        for piece in read_sound(encoder.shape, encoder.codec.sample_rate, *task):
+            if not isinstance(piece, Window):
+                connection.send(piece)
+            elif piece.number and wanted.value > 0:
+                wanted.value -= 1
+                connection.send(piece)
+            else:
+                connection.send(encode_part(encoder, piece))
+
+
+def _read(shape: WindowShape, sample_rate: int, connection: Connection, wanted: Any) -> None:
+    """What a worker does that only reads."""
+    for task in _tasks(connection):
+        assert not isinstance(task, Window)
+        for piece in read_sound(shape, sample_rate, *task):
+            connection.send(piece)
+
+
+def _tasks(connection: Connection) -> Iterator[Task]:
+    """What a worker is to do, until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
     return_large_blocks()
     log.handlers, log.propagate = [_Post(connection)], False
-    codec = model.codec()
     tasks: SimpleQueue[Task | None] = SimpleQueue()
     Thread(target=_receive, args=(connection, tasks), daemon=True).start()
     try:
         while task := tasks.get():
-            if isinstance(task, Window):
-                connection.send(encode_part(codec, task))
-                continue
-            for piece in read_sound(codec, *task):
-                if not isinstance(piece, Window):
-                    connection.send(piece)
-                elif piece.number and wanted.value > 0:
-                    wanted.value -= 1
-                    connection.send(piece)
-                else:
-                    connection.send(encode_part(codec, piece))
+            yield task
     except OSError:
-        sys.exit()  # whoever started us is gone
+        sys.exit()
 
 
 def _receive(connection: Connection, tasks: "SimpleQueue[Task | None]") -> None:

@@ -9,27 +9,26 @@ the same piece, and the second is passed over.
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vqaudio.codec.model import Codec
+from vqaudio.codec.window_encoder import WindowEncoder, WindowShape
 from vqaudio.codec.windows import return_large_blocks
 from vqaudio.corpus.encoding import (
     Assembly,
     Failure,
-    Heard,
     Part,
     Piece,
     PortableCodec,
     Results,
     Window,
+    Work,
     encode_all,
     read_sound,
 )
-from vqaudio.corpus.manifest import Sound
 from vqaudio.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,21 +40,11 @@ READER_CPUS, ENCODER_CPUS = 0.2, 0.8  # reading takes less than a fifth of the t
 MOST_ATTEMPTS = 4  # to read a sound whose readers die, of itself or with their nodes
 
 
-def encode_by_ray(
-    codec: Codec,
-    sounds: Sequence[Sound],
-    positions: Iterator[int],
-    heard: Heard,
-    workers: int | None = None,
-    device: str = "cpu",
-) -> Results:
+def encode_by_ray(work: Work, workers: int | None = None, device: str = "cpu") -> Results:
     """Read and encode sounds on the cluster that `RAY_ADDRESS` names, or else on this machine.
 
     Args:
-        codec: goes to every actor once.
-        sounds: their files have the same paths on all nodes.
-        positions: of the sounds to encode.
-        heard: told of frames of the coarsest level that are encoded.
+        work: to be done. Files have the same paths on all nodes; the codec goes to every actor once.
         workers: actors that encode; by default one for every CPU, or GPU, of the cluster.
         device: of the actors: "cpu", or "cuda", a GPU each.
 
@@ -64,15 +53,15 @@ def encode_by_ray(
     """
     _connect()
     count = workers or _places(device)
-    assembly, missing = Assembly(codec), dict.fromkeys(positions)
+    assembly, missing = Assembly(work.codec), dict.fromkeys(work.positions)
     if not missing:
         return
-    for row in _pipeline(codec, sounds, list(missing), count, device).iter_rows():
+    for row in _pipeline(work, list(missing), count, device).iter_rows():
         piece = row["piece"]
         if piece.position not in missing:
             continue  # it was through, when a node died whose work was done again
         if isinstance(piece, Part):
-            heard(piece.levels[0].shape[1])
+            work.heard(piece.levels[0].shape[1])
         if result := assembly.put(piece):
             del missing[piece.position]
             yield result
@@ -100,9 +89,7 @@ def _places(device: str) -> int:
     return count
 
 
-def _pipeline(
-    codec: Codec, sounds: Sequence[Sound], positions: list[int], workers: int, device: str
-) -> "Dataset":
+def _pipeline(work: Work, positions: list[int], workers: int, device: str) -> "Dataset":
     """Rows of one `piece` each: parts of codes, ends and failures."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -110,12 +97,14 @@ def _pipeline(
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     attempts = ray.remote(_Attempts).options(num_cpus=0, scheduling_strategy=here).remote()
 
-    model = ray.put(PortableCodec.of(codec))
+    shape = WindowEncoder(work.codec, arithmetic=work.arithmetic).shape
+    reading = partial(_read, shape=shape, sample_rate=work.codec.sample_rate, attempts=attempts)
+    model = ray.put(PortableCodec.of(work))
     resources = {"num_cpus": ENCODER_CPUS} if device == "cpu" else {"num_gpus": 1}
-    items = [{"position": position, "sound": sounds[position]} for position in positions]
+    items = [{"position": position, "sound": work.sounds[position]} for position in positions]
     return (
         ray.data.from_items(items, override_num_blocks=-(-len(items) // SOUNDS_PER_TASK))
-        .flat_map(partial(_read, model=model, attempts=attempts), num_cpus=READER_CPUS)
+        .flat_map(reading, num_cpus=READER_CPUS)
         .map_batches(
             _Encoder,
             fn_constructor_args=(model, device),
@@ -127,7 +116,9 @@ def _pipeline(
     )
 
 
-def _read(row: dict[str, Any], model: Any, attempts: Any) -> Iterator[dict[str, Any]]:
+def _read(
+    row: dict[str, Any], shape: WindowShape, sample_rate: int, attempts: Any
+) -> Iterator[dict[str, Any]]:
     import ray
 
     position, sound = row["position"], row["sound"]
@@ -135,7 +126,7 @@ def _read(row: dict[str, Any], model: Any, attempts: Any) -> Iterator[dict[str, 
         reason = f"{sound.path}: ends the process that reads it; leave it out"
         yield {"piece": Failure(position, reason)}
         return
-    for piece in read_sound(_codec_of(model), position, sound):
+    for piece in read_sound(shape, sample_rate, position, sound):
         yield {"piece": piece}
     attempts.end.remote(position)
 
@@ -157,22 +148,17 @@ class _Attempts:
         del self.counts[position]
 
 
-@cache
-def _codec_of(model: Any) -> Codec:
-    import ray
-
-    torch.set_num_threads(1)
-    return_large_blocks()
-    return ray.get(model).codec()
-
-
 class _Encoder:
     """An actor: windows become codes, ends and failures pass by."""
 
     def __init__(self, model: Any, device: str) -> None:
-        self.codec = _codec_of(model).to(device)
+        import ray
+
+        torch.set_num_threads(1)
+        return_large_blocks()
+        self.encoder = ray.get(model).encoder(device)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Piece]]:
         windows = [piece for piece in batch["piece"] if isinstance(piece, Window)]
         others = [piece for piece in batch["piece"] if not isinstance(piece, Window)]
-        return {"piece": [*encode_all(self.codec, windows), *others]}
+        return {"piece": [*encode_all(self.encoder, windows), *others]}

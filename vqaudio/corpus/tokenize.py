@@ -1,30 +1,29 @@
 """A corpus of sounds -> token shards, so that nothing is lost, hidden or done twice."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 from vqaudio.audio import RESAMPLER, AnyPath
 from vqaudio.codec.model import Codec
-from vqaudio.codec.windows import default_workers
+from vqaudio.codec.window_encoder import EXACT, Arithmetic
 from vqaudio.codes import Codes
-from vqaudio.corpus.encoding import Failure, Heard, Result, Results
+from vqaudio.corpus.encoding import Failure, Result, Results, Work
 from vqaudio.corpus.folder import TokenFolder, locked
-from vqaudio.corpus.local import encode_by_workers, encode_here
+from vqaudio.corpus.local import encode_by_workers, encode_here, encode_on_device
 from vqaudio.corpus.manifest import Sound
+from vqaudio.corpus.processes import fitting_workers
 from vqaudio.errors import UserError
 from vqaudio.prior.model import CodecSpec
 
-LITTLE_BYTES = 1 << 23  # some minutes of sound
 MOST_REASONS = 10  # that a summary tells in full
 
 EngineName = Literal["local", "ray"]
-Engine = Callable[[Codec, Sequence[Sound], Iterator[int], Heard], Results]
+Engine = Callable[[Work], Results]
 
 
 @dataclass
@@ -87,6 +86,7 @@ def tokenize(
     workers: int | None = 1,
     strict: bool = False,
     engine: EngineName = "local",
+    arithmetic: Arithmetic = EXACT,
     watch: Watch | None = None,
 ) -> Summary:
     """Encode sounds into the shards of a token folder, which has a ledger of every one of them.
@@ -103,6 +103,7 @@ def tokenize(
             or, on a cluster, CPUs. With 1, it is done in this process.
         strict: stop at the first sound that fails.
         engine: this machine's processes, or a Ray cluster.
+        arithmetic: of torch, where it is not to be exact; tokens then are others here and there.
         watch: told how it goes.
 
     Returns:
@@ -116,11 +117,11 @@ def tokenize(
     codec.check_discrete()
     if workers is not None and workers < 1:
         raise UserError(f"workers {workers}: must be at least 1")
-    encode = _engine(engine, workers, sounds)
+    encode = _engine(engine, workers, codec, sounds)
     watch = watch or Watch()
     spec = CodecSpec(codec.sample_rate, codec.hops, codec.codebook_sizes, codec.fingerprint)
     with locked(out) as path:
-        folder = TokenFolder(path, spec, {"resampler": RESAMPLER}, sounds)
+        folder = TokenFolder(path, spec, {"resampler": RESAMPLER} | arithmetic.settings, sounds)
         missing = list(folder.missing())
         summary = Summary(len(sounds), skipped=len(sounds) - len(missing))
         watch.began(summary)
@@ -128,7 +129,8 @@ def tokenize(
         def heard(frames: int) -> None:
             watch.heard(frames * codec.hops[0] / codec.sample_rate)
 
-        with folder.kept(), closing(encode(codec, sounds, iter(missing), heard)) as results:
+        work = Work(codec, sounds, iter(missing), heard, arithmetic)
+        with folder.kept(), closing(encode(work)) as results:
             for result in in_order(results, missing):
                 if isinstance(result, Failure):
                     folder.fail(result.position, result.reason)
@@ -142,17 +144,6 @@ def tokenize(
     return summary
 
 
-def fitting_workers(sounds: Sequence[Sound]) -> int:
-    """Workers for a corpus: all cores, but one where starting more would take longer than the work."""
-    size = 0
-    for sound in sounds:
-        with suppress(OSError):
-            size += os.path.getsize(sound.path)
-        if size > LITTLE_BYTES:
-            return default_workers()
-    return 1
-
-
 def in_order(results: Iterable[Result], positions: Iterable[int]) -> Iterator[Result]:
     """Results in the order of their positions, each as soon as those before it are there."""
     early: dict[int, Result] = {}
@@ -164,12 +155,15 @@ def in_order(results: Iterable[Result], positions: Iterable[int]) -> Iterator[Re
         yield early.pop(position)
 
 
-def _engine(name: EngineName, workers: int | None, sounds: Sequence[Sound]) -> Engine:
+def _engine(name: EngineName, workers: int | None, codec: Codec, sounds: Sequence[Sound]) -> Engine:
+    device = codec.device.type
     if name == "ray":
         from vqaudio.corpus.ray_engine import encode_by_ray
 
-        return partial(encode_by_ray, workers=workers)
+        return partial(encode_by_ray, workers=workers, device=device)
     workers = workers or fitting_workers(sounds)
+    if device != "cpu":
+        return partial(encode_on_device, workers=workers)
     return encode_here if workers == 1 else partial(encode_by_workers, workers=workers)
 
 
