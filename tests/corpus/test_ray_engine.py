@@ -14,8 +14,8 @@ from vqaudio.corpus.ledger import LEDGER_NAME
 from vqaudio.corpus.manifest import find_sounds
 from vqaudio.corpus.tokenize import tokenize
 
-# In a process of its own, since Ray does not leave one as it was. `Deadly` is the name of a file that
-# ends whatever process reads it, as a file can that crashes a decoder.
+# In a process of its own, since Ray does not leave one as it was. A clip that starts at a `Deadly`
+# second ends whatever process reads it, as a file can that crashes a decoder.
 RUN = """
 import json, os, sys
 from dataclasses import replace
@@ -26,15 +26,12 @@ from vqaudio.corpus import folder, ray_engine
 from vqaudio.corpus.manifest import find_sounds
 from vqaudio.corpus.tokenize import Watch, tokenize
 
-class Deadly(os.PathLike):
-    def __init__(self, path):
-        self.path, self.home = path, os.getpid()
-    def __fspath__(self):
-        if os.getpid() != self.home:
+class Deadly(float):
+    home = os.getpid()
+    def __mul__(self, other):
+        if os.getpid() != Deadly.home:
             os._exit(11)
-        return str(self.path)
-    def __str__(self):
-        return str(self.path)
+        return float(self) * other
 
 inputs, out = sys.argv[1:]
 nodes = {"num_cpus": 1, "object_store_memory": 100 << 20}
@@ -52,7 +49,7 @@ def done(summary):
         cluster.add_node(**nodes)
 
 sounds = [
-    replace(sound, audio=Deadly(sound.path)) if sound.id == "deadly" else sound
+    replace(sound, start_seconds=Deadly(0)) if sound.id == "deadly" else sound
     for sound in find_sounds([inputs])
 ]
 watch = Watch(done=done)
