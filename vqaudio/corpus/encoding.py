@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -104,19 +105,19 @@ class PortableCodec:
     """A codec on its way to another process: configuration, weights and arithmetic, no code."""
 
     config: CodecConfig
-    state: dict[str, np.ndarray[Any, Any]]
+    weights: bytes  # as a safetensors file has them
     arithmetic: Arithmetic
 
     @classmethod
     def of(cls, work: Work) -> "PortableCodec":
         """What makes the codec of some work again."""
-        state = {name: tensor.cpu().numpy() for name, tensor in work.codec.state_dict().items()}
-        return cls(work.codec.config, state, work.arithmetic)
+        weights = safetensors.torch.save(work.codec.state_dict())
+        return cls(work.codec.config, weights, work.arithmetic)
 
     def encoder(self, device: str = "cpu") -> WindowEncoder:
         """The same codec again, ready to encode."""
         codec = Codec(self.config).eval()
-        codec.load_state_dict({name: torch.from_numpy(values) for name, values in self.state.items()})
+        codec.load_state_dict(safetensors.torch.load(self.weights))
         return WindowEncoder(codec.to(device), arithmetic=self.arithmetic)
 
 

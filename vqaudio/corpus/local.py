@@ -149,16 +149,13 @@ class _Pool:
     def receive(self) -> Iterator[Result]:
         """Wait for what workers send, and see to those that died."""
         ends: dict[Any, _Worker] = {worker.connection: worker for worker in self.workers}
-        ends |= {worker.process.sentinel: worker for worker in self.workers}
         for ready in wait(list(ends)):
-            worker = ends[ready]
-            if worker not in self.workers:
-                continue
             try:
-                while worker.connection.poll():
-                    yield from self._take(worker, worker.connection.recv())
-            except (EOFError, OSError):
-                yield from self._bury(worker)
+                piece = ends[ready].connection.recv()
+            except (EOFError, OSError):  # it died, and everything that it sent is taken in
+                yield from self._bury(ends[ready])
+            else:
+                yield from self._take(ends[ready], piece)
 
     def put(self, piece: Part | Failure | Any) -> Iterator[Result]:
         """Add a piece to its sound, unless that is through."""
