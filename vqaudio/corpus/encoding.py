@@ -199,9 +199,10 @@ class Assembly:
 
     def _codes(self, end: End, parts: list[Levels]) -> Codes:
         levels = []
-        for pieces, hop in zip(zip(*parts, strict=True), self.codec.hops, strict=True):
+        for level, hop in enumerate(self.codec.hops):
+            pieces = [part[level] for part in parts]
             codes = np.concatenate(pieces, axis=1)[:, : frames_for(end.num_samples, hop)]
-            levels.append(torch.from_numpy(codes.astype(np.int32)))
+            levels.append(torch.from_numpy(codes))
         codec = self.codec
         return Codes(levels, end.num_samples, codec.sample_rate, codec.hops, self._maker)
 
@@ -225,7 +226,7 @@ def prefetch(sound: Sound) -> None:
 
 def _small(codec: Codec, levels: list[Tensor]) -> Levels:
     return [
-        codes.numpy().astype(np.uint16 if max(sizes) <= 1 << 16 else np.int32)
+        codes.numpy().astype(np.int16 if max(sizes) <= 1 << 15 else np.int32)
         for codes, sizes in zip(levels, codec.codebook_sizes, strict=True)
     ]
 

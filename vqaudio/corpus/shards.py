@@ -111,7 +111,8 @@ def _nested(codes: list[np.ndarray[Any, Any]], kind: type) -> pa.ListArray:
     """`[Q, F]` arrays as one column: a list of Q lists of F integers a row."""
     quantizers = np.array([array.shape[0] for array in codes])
     frames = np.repeat([array.shape[1] for array in codes], quantizers)
-    values = np.concatenate([array.astype(kind).ravel() for array in codes])
+    values: np.ndarray[Any, Any] = np.empty(sum(array.size for array in codes), kind)
+    np.concatenate([array.ravel() for array in codes], out=values, casting="unsafe")
     inner = pa.ListArray.from_arrays(_offsets(frames), pa.array(values))
     return pa.ListArray.from_arrays(_offsets(quantizers), inner)
 
