@@ -30,6 +30,7 @@ WINDOW_BYTES_A_SECOND = 64_000  # float32 at 16 kHz: between reader and encoder,
 # Sounds a second that the one process which writes can take in, put together and write.
 DRIVER = {"local": 950.0, "ray": 480.0}  # short ones
 WRITER_LONG = 250.0  # of 600 s
+PATIENCE = 10.0  # times the ideal, until a simulated run is given up
 MOST_CORES = 1024  # of one machine, where the local engine is
 # The public yardstick: a codec of 108 million parameters on an H100, times real time.
 YARDSTICK = {"float32": 96.0, "compiled": 478.0, "half precision": 1071.0}
@@ -127,6 +128,7 @@ def simulations(hours: float, seed: int, counts: Sequence[int]) -> Table:
                     plan,
                     ledger,
                     lookahead,
+                    PATIENCE,
                 ).run()
                 for losses in (False, True)
             )

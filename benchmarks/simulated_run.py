@@ -16,7 +16,6 @@ SLOW_SHARE, SLOW, UNEVEN = 0.02, 0.4, 0.1  # slow workers and their speed; the s
 WORKERS_A_NODE = 16
 WORKER_LIFE, NODE_LIFE = 20 * 3600.0, 10 * 3600.0  # seconds, mean: a bad day on spot machines
 RESTART, REPLACEMENT = 10.0, 300.0  # seconds until a worker, and a node, is back
-PATIENCE = 10  # times the ideal, until a run is given up: it takes for ever
 LOOKAHEAD = 8192  # of vqaudio.corpus.local
 ROWS_PER_SHARD, SHARD_SECONDS = 1024, (1 << 21) / 125  # of vqaudio.corpus.folder
 
@@ -83,6 +82,7 @@ class Simulation:
             read as fast.
         ledger: whether a static worker, once lost, goes on where it was, or begins its list anew.
         lookahead: files begun while an earlier one is at work, at most.
+        patience: times the ideal, until a run is given up: it took infinite seconds.
     """
 
     def __init__(
@@ -92,9 +92,10 @@ class Simulation:
         plan: Plan,
         ledger: bool = True,
         lookahead: int | None = None,
+        patience: float = math.inf,
     ) -> None:
         self.lengths, self.cluster, self.plan, self.ledger = lengths, cluster, plan, ledger
-        self.lookahead = lookahead or len(lengths)
+        self.lookahead, self.patience = lookahead or len(lengths), patience
         self.workers = len(cluster.speeds)
         self.lists = [deque(range(len(lengths)))]  # of files that nobody has begun
         if plan == "static":
@@ -114,14 +115,14 @@ class Simulation:
         self.losses, self.picks = np.random.default_rng(cluster.seed), random.Random(cluster.seed)
 
     def run(self) -> Outcome:
-        """From the first file to the last; it took infinite seconds if that was too long to wait for."""
+        """From the first file to the last."""
         now = 0.0
         self._next_loss(now, "worker", self.cluster.worker_life / self.workers)
         self._next_loss(now, "node", self.cluster.node_life / self.workers * WORKERS_A_NODE)
         self._dispatch(now)
         while self.whole < len(self.lengths):
             now, _, kind, what = heapq.heappop(self.events)
-            if now > PATIENCE * self.found.ideal:
+            if now > self.patience * self.found.ideal:
                 now = math.inf
                 break
             if kind == "done":
@@ -225,6 +226,7 @@ class Simulation:
         for worker in victims:
             if worker in self.down:
                 continue
+            through = worker not in self.jobs and not self.lists[worker if self.plan == "static" else 0]
             if job := self.jobs.get(worker):
                 lost = self.lengths[job.number] - job.left + job.rate * (now - job.since)
                 self.found.encoded += lost
@@ -234,7 +236,7 @@ class Simulation:
             elif job := self.helps.pop(worker, None):  # of a window at most: not counted
                 job.helpers.discard(worker)
                 self._retime(now, job)
-            if self.plan == "static" and not self.ledger:
+            if self.plan == "static" and not self.ledger and not through:
                 again, self.past[worker] = self.past[worker], []
                 self.found.redone += sum(self.lengths[number] for number in again)
                 self.whole -= len(again)

@@ -64,6 +64,13 @@ def test_without_a_ledger_a_lost_worker_begins_its_list_anew() -> None:
     assert anew.seconds > kept.seconds
 
 
+def test_a_worker_that_is_lost_after_its_list_has_nothing_to_do_again() -> None:
+    lossy = Cluster([100.0] * 32, worker_life=200.0, seed=5)
+    found = Simulation([3600.0] + [1.0] * 31, lossy, "static", ledger=False).run()
+    assert found.losses > 5
+    assert found.redone == 0
+
+
 def test_sounds_wait_for_an_earlier_one_no_further_than_the_lookahead() -> None:
     lengths = [10_000.0] + [1.0] * 5000
     free, bounded = (
