@@ -187,5 +187,5 @@ def test_everything_imported_is_declared() -> None:
             for path in folder.rglob("*.py")
             for name, _ in imports(ast.parse(path.read_text(encoding="utf-8")), [folder.name])
         }
-        foreign = imported - set(sys.stdlib_module_names) - {"vqaudio", "tests"}
+        foreign = imported - set(sys.stdlib_module_names) - {"vqaudio", "tests", "benchmarks"}
         assert {NAMES.get(name, name) for name in foreign} <= declared

@@ -31,7 +31,7 @@ from vqaudio.files import make_folder, replacing
 from vqaudio.prior.model import CodecSpec
 
 ROWS_PER_SHARD = 1024
-CODES_PER_SHARD = 1 << 21  # with the rows, what a kill can cost: some four hours of speech
+CODES_PER_SHARD = 1 << 21  # four and a half hours of speech in the shipped codec
 _MISSING, _FAILED = -1, -2
 
 

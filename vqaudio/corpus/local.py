@@ -35,7 +35,8 @@ from vqaudio.corpus.manifest import Sound
 log = logging.getLogger("vqaudio")
 
 AHEAD = 4  # sounds that a worker has waiting, so that it never waits itself
-LOOKAHEAD = 8192  # sounds that are begun while an earlier one is at work: they wait in memory
+LOOKAHEAD = 32  # sounds a worker begun beyond the first that is at work: a kill costs those too
+LEAST_LOOKAHEAD = 1024
 DEATHS = 2  # of workers, until the sound that they died of is left out
 WINDOWS_PER_BATCH = 64  # that a device is given, those of one length together
 
@@ -113,7 +114,7 @@ class _Pool:
         self.wanted = self.context.Value("i", 0, lock=False)
         self.assembly = Assembly(work.codec)
         self.workers: list[_Worker] = []
-        self.count = workers
+        self.count, self.lookahead = workers, max(LEAST_LOOKAHEAD, LOOKAHEAD * workers)
         self.again: deque[int] = deque()
         self.shared: deque[Window] = deque()  # for whoever has nothing to do
         self.deaths: dict[int, int] = {}
@@ -197,7 +198,7 @@ class _Pool:
         if self.again:
             return self.again.popleft()
         first = next(iter(self.open), self.last)
-        if self.last - first >= LOOKAHEAD or (position := next(self.work.positions, None)) is None:
+        if self.last - first >= self.lookahead or (position := next(self.work.positions, None)) is None:
             return None
         self.open[position] = None
         self.last = position

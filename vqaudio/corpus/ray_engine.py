@@ -74,7 +74,9 @@ def _connect() -> None:
     except ImportError:
         raise UserError("engine ray: not installed; pip install 'vqaudio[ray]'") from None
     if not ray.is_initialized():
-        ray.init(logging_level=logging.ERROR, log_to_driver=False)
+        # by itself Ray looks for the last cluster of this machine, and waits minutes if that is gone
+        address = os.environ.get("RAY_ADDRESS", "local")
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
