@@ -8,6 +8,7 @@ the same piece, and the second is passed over.
 
 import logging
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -69,6 +70,8 @@ def encode_by_ray(work: Work, workers: int | None = None, device: str = "cpu") -
 
 def _connect() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its errors reach us as exceptions
+    warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
     try:
         import ray
     except ImportError:
