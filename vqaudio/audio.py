@@ -242,9 +242,9 @@ class Resampler:
     def finish(self) -> Tensor:
         """Give what was held back; at least one sample if nothing came before."""
         if self._stream is None:
-            return torch.zeros(0)
+            return torch.zeros(0, dtype=torch.float32)
         ready = torch.from_numpy(self._stream.resample_chunk(np.zeros(0, np.float32), last=True))
-        return torch.zeros(1) if self._empty and not len(ready) else ready
+        return torch.zeros(1, dtype=torch.float32) if self._empty and not len(ready) else ready
 
 
 def _channels_first(block: np.ndarray) -> Tensor:

@@ -69,6 +69,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     try:
         os.replace(part, path)
+        _sync_folder(path.parent)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """See to it that a new name in a folder outlives a power cut, where folders can be opened."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 log = logging.getLogger("vqaudio")
@@ -32,13 +33,27 @@ def compiled(source: Path, without: str, flags: Sequence[str] = ()) -> ctypes.CD
     if compiler is None:
         log.info("no C compiler (cc) here: %s", without)
         return None
-    command = [compiler, *FLAGS, *flags]
+    try:
+        return _compiled([compiler, *FLAGS, *flags], source)
+    except subprocess.CalledProcessError as error:
+        reasons = [line for line in error.stderr.splitlines() if "error" in line]
+        log.warning("%s: %s fails (%s): %s", source, compiler, (reasons or ["silently"])[0], without)
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # no place for temporary files, a library that does not load
+        log.warning("%s: cannot be compiled (%s): %s", source, error, without)
+    return None
+
+
+def _compiled(command: list[str], source: Path) -> ctypes.CDLL:
+    run = partial(subprocess.run, capture_output=True, text=True, check=True)
     # What -march=native means here is in the macros that it defines.
-    macros = subprocess.run([*command, "-dM", "-E", "-x", "c", os.devnull], capture_output=True)
+    macros = run([*command, "-dM", "-E", "-x", "c", os.devnull]).stdout
     sources = b"".join(path.read_bytes() for path in sorted(source.parent.glob("*.[ch]")))
-    key = hashlib.sha256(sources + " ".join(flags).encode() + macros.stdout).hexdigest()[:16]
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    kept = home / "vqaudio" / f"{source.stem}-{key}.so"
+    key = hashlib.sha256(sources + " ".join(command[1:]).encode() + macros.encode()).hexdigest()[:16]
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    kept = Path(home) / "vqaudio" / f"{source.stem}-{key}.so"
     try:
         if kept.exists():
             return ctypes.CDLL(str(kept))
@@ -47,17 +62,8 @@ def compiled(source: Path, without: str, flags: Sequence[str] = ()) -> ctypes.CD
     with tempfile.TemporaryDirectory(prefix="vqaudio-") as folder:
         made = Path(folder) / kept.name
         log.info("compiling %s for this machine, once: %s", source.name, kept)
-        try:
-            subprocess.run([*command, "-o", made, source], capture_output=True, text=True, check=True)
-            found = ctypes.CDLL(str(made))  # stays loaded when the file is gone
-        except subprocess.CalledProcessError as error:
-            reasons = [line for line in error.stderr.splitlines() if "error" in line]
-            reason = (reasons or ["no reason given"])[0]
-            log.warning("%s: %s fails (%s): %s", source, compiler, reason, without)
-            return None
-        except OSError as error:
-            log.warning("%s: does not load (%s): %s", made, error, without)
-            return None
+        run([*command, "-o", made, source])
+        found = ctypes.CDLL(str(made))  # stays loaded when the file is gone
         with suppress(OSError):  # a home that cannot be written to
             kept.parent.mkdir(parents=True, exist_ok=True)
             part = kept.with_suffix(f".{os.getpid()}")  # other processes may be at it too

@@ -279,3 +279,18 @@ def test_a_window_is_as_long_as_it_must_be() -> None:
     assert list(lengths) == list(range(1, lengths[-1] + 1))
     assert lengths[-1] == ladder[-1]
     assert all(a < b for a, b in pairwise(ladder))
+
+
+@pytest.mark.parametrize("other", [torch.bfloat16, torch.float64])
+def test_torch_s_default_type_changes_nothing(other: torch.dtype) -> None:
+    codec, sound = tiny_codec(), coloured_noise(1, 9000)[0, 0]
+    codes = codec.encode(sound)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(other)
+    try:
+        assert codec.encode(sound) == codes
+        stream = codec.stream()
+        parts = [stream.push(piece) for piece in sound.split(700)] + [stream.finish()]
+        assert sum(part.num_samples for part in parts if part) == 9000
+    finally:
+        torch.set_default_dtype(before)

@@ -1,21 +1,31 @@
 """Whatever reads and encodes, and by whatever arithmetic."""
 
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from functools import partial
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
+import torch
 
 from tests.models import waveform_codec
 from tests.sounds import WavMaker
 from vqaudio.codec import row_encoder
 from vqaudio.codec.model import Codec
 from vqaudio.codec.window_encoder import EXACT, Arithmetic, WindowEncoder
+from vqaudio.corpus import local
 from vqaudio.corpus.dataset import TokenDataset
-from vqaudio.corpus.encoding import Assembly, End, Failure, Part, Work
+from vqaudio.corpus.encoding import Assembly, End, Failure, Part, Work, encode_part, read_sound
 from vqaudio.corpus.flips import is_exact, share_of_flips
+from vqaudio.corpus.ledger import read_ledger
 from vqaudio.corpus.local import encode_by_workers, encode_here, encode_on_device
 from vqaudio.corpus.manifest import Sound
-from vqaudio.corpus.tokenize import in_order, tokenize
+from vqaudio.corpus.tokenize import Watch, in_order, tokenize
 from vqaudio.errors import UserError
 
 
@@ -56,7 +66,7 @@ def test_a_device_is_given_windows_of_a_few_lengths_at_once(
 ) -> None:
     monkeypatch.setattr(row_encoder, "library", lambda: None)  # as torch does it on other devices
     monkeypatch.setattr(WindowEncoder, "alone", False)
-    monkeypatch.setattr(row_encoder, "_packed", {})
+    monkeypatch.setattr(row_encoder, "_packed", WeakKeyDictionary())
     batches: list[int] = []
     encode = WindowEncoder.encode
 
@@ -81,8 +91,6 @@ def test_parts_may_come_in_any_order_and_twice(codec: Codec, wav: WavMaker) -> N
     path = wav(seconds=45.0)
     whole = codec.encode(path)
     encoder, assembly = WindowEncoder(codec), Assembly(codec)
-    from vqaudio.corpus.encoding import encode_part, read_sound
-
     pieces = [
         piece if isinstance(piece, End | Failure) else encode_part(encoder, piece)
         for piece in read_sound(encoder.shape, codec.sample_rate, 7, Sound("a", path))
@@ -109,3 +117,92 @@ def test_other_arithmetic_is_said_and_kept_apart(
     assert any(codes[sound.id] != codec.encode(sound.path) for sound in sounds if sound.id != "none")
     with pytest.raises(UserError, match="made with precision bfloat16, now it is float32"):
         tokenize(codec, sounds, tmp_path / "out")
+
+
+def test_a_window_that_kills_its_encoders_fails_its_sound_alone(
+    codec: Codec, sounds: list[Sound], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give = local._Pool._give
+
+    def deadly(pool: Any, worker: Any) -> bool:
+        given = give(pool, worker)
+        if worker.windows:
+            worker.process.kill()
+            worker.process.join()
+        return given
+
+    monkeypatch.setattr(local._Pool, "_give", deadly)
+    several = [*sounds, replace(sounds[-1], id="again")]  # both left to others in part
+    results = list(encode_by_workers(Work(codec, several, iter(range(14)), lambda _: None), 4))
+    failed = {r.position: r.reason for r in results if isinstance(r, Failure)}
+    assert sorted(r.position for r in results) == list(range(14))
+    assert 5 in failed
+    assert set(failed) <= {5, 12, 13}
+    assert all("ends the process that reads it" in failed[p] for p in failed.keys() - {5})
+
+
+def test_workers_that_cannot_start_are_one_line(wav: WavMaker, tmp_path: Path) -> None:
+    wav("in/a.wav")
+    script = (
+        "import sys\nfrom tests.models import waveform_codec\n"
+        "from vqaudio.corpus.manifest import find_sounds\nfrom vqaudio.corpus.tokenize import tokenize\n"
+        "tokenize(waveform_codec(), find_sounds([sys.argv[1]]), sys.argv[2], workers=2)\n"
+    )
+    (tmp_path / "unguarded.py").write_text(script)
+    root = Path(__file__).parents[2]
+    words = [sys.executable, str(tmp_path / "unguarded.py"), str(tmp_path / "in"), str(tmp_path / "out")]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    ran = subprocess.run(words, capture_output=True, text=True, env=env, timeout=300)
+    assert ran.returncode == 1
+    assert "UserError: workers: " in ran.stderr.splitlines()[-1]
+    assert 'start below `if __name__ == "__main__":`' in ran.stderr.splitlines()[-1]
+
+
+def test_names_that_are_not_utf8_fail_like_others(codec: Codec, tmp_path: Path) -> None:
+    name = os.fsdecode(bytes(tmp_path) + b"/caf\xe9.wav")
+    summary = tokenize(codec, [Sound("a", name)], tmp_path / "out")
+    assert summary.failed == 1
+    assert Failure(0, f"{name}: gone").reason.endswith("caf\\xe9.wav: gone")
+
+
+def test_a_field_with_the_name_of_a_column_is_refused_at_once(
+    codec: Codec, wav: WavMaker, tmp_path: Path
+) -> None:
+    for name in ("sample_rate", "level_1"):
+        with pytest.raises(UserError, match=f"field '{name}' of the manifest is a column"):
+            tokenize(codec, [Sound("a", wav(), fields={name: "1"})], tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_windows_do_not_travel_through_shared_memory(codec: Codec, wav: WavMaker) -> None:
+    window = next(WindowEncoder(codec).shape.cut([torch.randn(16000)]))
+    packed = ForkingPickler.dumps(window)
+    assert len(packed) > window.audio.numel() * 4
+    again = ForkingPickler.loads(packed)
+    assert (again.first, again.count, again.num_samples) == (0, window.count, 16000)
+    assert torch.equal(again.audio, window.audio)
+
+
+def test_a_folder_is_not_gone_on_with_by_another_encoder(
+    codec: Codec, wav: WavMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sounds = [Sound("a", wav())]
+    tokenize(codec, sounds, tmp_path / "out")
+    monkeypatch.setattr(row_encoder, "library", lambda: None)
+    monkeypatch.setattr(row_encoder, "_packed", WeakKeyDictionary())
+    with pytest.raises(UserError, match="made with encoder c, now it is torch"):
+        tokenize(codec, sounds, tmp_path / "out")
+
+
+def test_a_failure_stays_on_record_until_it_is_mended(
+    codec: Codec, wav: WavMaker, tmp_path: Path
+) -> None:
+    sounds = [Sound("bad", tmp_path / "bad.wav"), Sound("a", wav())]
+    tokenize(codec, sounds, tmp_path / "out")
+
+    def stop(summary: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tokenize(codec, sounds, tmp_path / "out", watch=Watch(began=stop))
+    assert not read_ledger(tmp_path / "out").entries["bad"].done

@@ -276,7 +276,6 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(
     full = full.replace(
         "summary =", "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\nsummary ="
     )
-    full = full.replace("print(", "print(")
     words = [sys.executable, "-c", full, str(tmp_path / "in"), str(out), "1"]
     ran = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     last = ran.stderr.splitlines()[-1]

@@ -27,9 +27,11 @@ class _Once(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self.counts: Counter[str] = Counter()
+        self.first: dict[str, str] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         self.counts[record.msg] += 1
+        self.first.setdefault(record.msg, record.getMessage())
         return self.counts[record.msg] == 1
 
 
@@ -42,9 +44,9 @@ def notices_once() -> Iterator[None]:
         yield
     finally:
         log.removeFilter(once)
-        for message, count in once.counts.items():
+        for kind, count in once.counts.items():
             if count > 1:
-                log.info("the same of %d more: %s", count - 1, message.partition(": ")[2] or message)
+                log.info("%s; and so of %d more", once.first[kind], count - 1)
 
 
 @contextmanager

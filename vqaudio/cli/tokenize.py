@@ -9,6 +9,7 @@ import typer
 
 from vqaudio.cli.output import output_folder
 from vqaudio.cli.terminal import complain, note, say
+from vqaudio.errors import UserError
 
 
 def tokenize(
@@ -63,8 +64,10 @@ def tokenize(
     from vqaudio.corpus.processes import fitting_workers, warm_up
 
     sounds = find_sounds(inputs)
-    if engine == "local" and (workers or fitting_workers(sounds)) > 1:
-        warm_up()  # before the long imports, so that both run at once
+    if engine == "local":
+        workers = workers or fitting_workers(sounds)
+        if workers > 1:
+            warm_up()  # before the long imports, so that both run at once
     from vqaudio.cli.corpus_progress import corpus_progress, notices_once
     from vqaudio.cli.models import load_codec, on_device
     from vqaudio.codec.window_encoder import Arithmetic
@@ -80,6 +83,8 @@ def tokenize(
         how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device}
         how |= arithmetic.settings
         if not is_exact(model, arithmetic):
+            if verify:
+                raise UserError("--verify: proves tokens of float32 on a CPU alone; leave it out")
             how["flipped_codes"] = share_of_flips(model, sounds, arithmetic)
         began = time.monotonic()
         with notices_once(), corpus_progress(sounds, quiet=as_json) as watch:

@@ -47,7 +47,7 @@ class Queue:
             self.skip, rows = self.skip - skip, rows[skip:]
         parts = [part for part in (self.rows, rows) if len(part)]
         if end is not None and (missing := end - self.place - len(self.rows) - len(rows)) > 0:
-            parts.append(self.silence.expand(missing, -1))
+            parts.append(self.silence.repeat(missing, 1))
         if parts:
             self.rows = torch.cat(parts) if len(parts) > 1 else parts[0]
 
@@ -166,7 +166,7 @@ class Flow:
                 if condition:  # which is not all alike anywhere
                     heard, start = -EVERYWHERE, level.steps[0].layer.before(spans[0]).begin
                 line = _line(level.steps, start, heard, spans)
-                said = Source(begin, torch.zeros(1, level.project_out.outputs))
+                said = Source(begin, torch.zeros(1, level.project_out.outputs, dtype=torch.float32))
                 self.writes.append((Join([said, *condition], start), line))
                 condition = [line[-1].source]
 

@@ -68,7 +68,7 @@ class RowLevel:
                 *_layers(found, level.units),
                 RowConv(found, level.up),
             ]
-            self.steps = _steps(layers, torch.zeros(1, layers[0].inputs))
+            self.steps = _steps(layers, torch.zeros(1, layers[0].inputs, dtype=torch.float32))
 
     def read(self, x: Tensor, kept: int) -> tuple[Tensor, Tensor]:
         """Features beside the condition `[F, C]` to int64 `[kept, F]` and what is said, `[F, C']`."""
@@ -198,7 +198,7 @@ def _chains(
             layers += stage
             given = isinstance(module, Encoder) or level == 0
             levels += [None] * (len(stage) - 1) + [index + level if given else None]
-        yield layers, torch.zeros(1, 1), levels
+        yield layers, torch.zeros(1, 1, dtype=torch.float32), levels
 
 
 def _steps(

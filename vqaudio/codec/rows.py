@@ -67,7 +67,7 @@ class RowLayer:
 
     def __call__(self, x: Tensor, count: int) -> Tensor:
         """The first `count` output rows of float32 `[F, inputs]`: `[count * factor, outputs]`."""
-        y = torch.empty(count * self.factor, self.outputs)
+        y = torch.empty(count * self.factor, self.outputs, dtype=torch.float32)
         if count:
             self._run(x, count, y)
         return y
@@ -134,7 +134,7 @@ class RowUnit(RowLayer):
         )
 
     def _run(self, x: Tensor, count: int, y: Tensor) -> None:
-        room = torch.empty(2 * BLOCK + self.kernel - 1, self.inputs)
+        room = torch.empty(2 * BLOCK + self.kernel - 1, self.inputs, dtype=torch.float32)
         self.library.unit(ctypes.byref(self.unit), x.data_ptr(), count, y.data_ptr(), room.data_ptr())
 
 
@@ -167,7 +167,7 @@ class RowMel(RowLayer):
         return mel.n_fft % 2 == 0 and half == 1
 
     def _run(self, x: Tensor, count: int, y: Tensor) -> None:
-        room = torch.empty((5 * self.mel.n // 2 + 1) * MOST_LANES)
+        room = torch.empty((5 * self.mel.n // 2 + 1) * MOST_LANES, dtype=torch.float32)
         self.library.spectrum(ctypes.byref(self.mel), x.data_ptr(), count, y.data_ptr(), room.data_ptr())
 
 
@@ -205,11 +205,12 @@ class RowQuantizer(RowLayer):
     def quantize(self, x: Tensor, stages: int) -> tuple[Tensor, Tensor]:
         """Rows `[F, D]`, which are written over, to int64 `[stages, F]` and what those say, `[F, D]`."""
         rows = len(x)
-        codes, said = torch.empty(stages, rows, dtype=torch.int64), torch.zeros(rows, self.outputs)
+        codes = torch.empty(stages, rows, dtype=torch.int64)
+        said = torch.zeros(rows, self.outputs, dtype=torch.float32)
         if self.unit_length:
             self.library.shorten(x.data_ptr(), rows, self.inputs)
         for found, (scores, vectors) in zip(codes, self.books, strict=False):
-            room = torch.empty(BLOCK, scores.outputs)
+            room = torch.empty(BLOCK, scores.outputs, dtype=torch.float32)
             self.library.quantize(
                 *(ctypes.byref(scores), vectors.data_ptr(), rows, x.data_ptr(), said.data_ptr()),
                 *(found.data_ptr(), room.data_ptr()),

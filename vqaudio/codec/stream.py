@@ -15,6 +15,7 @@ from vqaudio.codec.window_encoder import WindowEncoder
 from vqaudio.codec.windows import AudioWindow, Cutter
 from vqaudio.codes import Codes, frames_for
 from vqaudio.errors import UserError
+from vqaudio.sound_files import SAMPLE_RATES
 
 if TYPE_CHECKING:
     from vqaudio.codec.model import Codec
@@ -50,8 +51,9 @@ class EncodeStream:
     def __init__(
         self, codec: "Codec", sample_rate: int | None = None, quantizers: Sequence[int] | None = None
     ) -> None:
-        if sample_rate is not None and sample_rate < 1:
-            raise UserError(f"sample_rate {sample_rate}: must be at least 1")
+        lowest, highest = SAMPLE_RATES
+        if sample_rate is not None and not lowest <= sample_rate <= highest:
+            raise UserError(f"sample_rate {sample_rate}: must be from {lowest} to {highest} Hz")
         encoder = WindowEncoder(codec, quantizers)
         self._source: Source = (
             _Windows(encoder) if encoder.rows is None else _Rows(encoder.rows, encoder.kept)
@@ -159,7 +161,7 @@ class _Rows:
 
     def finish(self, num_samples: int) -> list[Tensor]:
         self.flow.end(num_samples, frames_for(num_samples, self.hop))
-        return self.flow.push(torch.zeros(0))
+        return self.flow.push(torch.zeros(0, dtype=torch.float32))
 
 
 class _Windows:

@@ -100,6 +100,11 @@ class WindowEncoder:
             self._levels = torch.compile(self._through_torch, dynamic=False)
 
     @property
+    def settings(self) -> dict[str, str]:
+        """What decides, beside the codec, which codes a sound has, by name."""
+        return {**self.arithmetic.settings, "encoder": "torch" if self.rows is None else "c"}
+
+    @property
     def alone(self) -> bool:
         """Whether windows are encoded one by one: in a batch their bits could differ."""
         return self.codec.device.type == "cpu"

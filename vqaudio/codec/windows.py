@@ -14,8 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,6 +59,16 @@ class AudioWindow:
     audio: Tensor
     num_samples: int | None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As bytes: between processes, torch would put each tensor in shared memory, which is small."""
+        return _window, (self.first, self.count, self.audio.numpy(), self.num_samples)
+
+
+def _window(
+    first: int, count: int, audio: np.ndarray[Any, Any], num_samples: int | None
+) -> "AudioWindow":
+    return AudioWindow(first, count, torch.from_numpy(audio), num_samples)
+
 
 class Cutter:
     """Cuts samples that come in blocks into windows, holding no more than one window of them.
@@ -71,7 +82,9 @@ class Cutter:
     def __init__(self, hop: int, context: Context, lengths: Sequence[int]) -> None:
         self.hop, self.context, self.lengths = hop, context, lengths
         self._first = 0
-        self._pieces = [torch.zeros(context.left)]  # from sample first * hop - context.left on
+        self._pieces = [
+            torch.zeros(context.left, dtype=torch.float32)
+        ]  # from sample first * hop - context.left on
         self._have = context.left
 
     def push(self, block: Tensor) -> Iterator[AudioWindow]:

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from vqaudio.codes import Codes, frames_for
 from vqaudio.config import CodecConfig
 from vqaudio.corpus.ledger import file_sha256
 from vqaudio.corpus.manifest import Sound
-from vqaudio.errors import UserError
+from vqaudio.errors import UserError, printable
 
 Levels = list[np.ndarray[Any, Any]]  # per level, integers [Q, F_l] in few bytes
 PREFETCHED_BYTES = 1 << 23
@@ -58,10 +59,13 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why the input at `position` has no codes."""
+    """Why the input at `position` has no codes, on one line that every file takes."""
 
     position: int
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", printable(self.reason))
 
 
 Piece = Window | Part | End | Failure
@@ -107,18 +111,30 @@ class PortableCodec:
     config: CodecConfig
     weights: bytes  # as a safetensors file has them
     arithmetic: Arithmetic
+    settings: dict[str, str]
 
     @classmethod
     def of(cls, work: Work) -> "PortableCodec":
         """What makes the codec of some work again."""
         weights = safetensors.torch.save(work.codec.state_dict())
-        return cls(work.codec.config, weights, work.arithmetic)
+        settings = WindowEncoder(work.codec, arithmetic=work.arithmetic).settings
+        return cls(work.codec.config, weights, work.arithmetic, settings)
 
     def encoder(self, device: str = "cpu") -> WindowEncoder:
-        """The same codec again, ready to encode."""
+        """The same codec again, ready to encode.
+
+        Raises:
+            UserError: this machine encodes by other means, as without a C compiler.
+        """
         codec = Codec(self.config).eval()
         codec.load_state_dict(safetensors.torch.load(self.weights))
-        return WindowEncoder(codec.to(device), arithmetic=self.arithmetic)
+        encoder = WindowEncoder(codec.to(device), arithmetic=self.arithmetic)
+        if encoder.settings != self.settings:
+            raise UserError(
+                f"workers: encode by {encoder.settings['encoder']}, not by {self.settings['encoder']}; "
+                "see to it that all have a C compiler, or none"
+            )
+        return encoder
 
 
 def source_of(codec: Codec, sound: Sound) -> Path | Tensor:
@@ -150,7 +166,7 @@ def read_sound(
         number = -1
         for number, window in enumerate(shape.cut(blocks)):
             yield Window(position, number, window)
-        yield End(position, number + 1, blocks.num_samples, file_sha256(sound.path))
+        yield End(position, number + 1, blocks.num_samples, _sha256(sound))
     except Exception as error:  # whatever a file does to its readers, the others are read
         yield Failure(position, _reason(sound, error))
 
@@ -209,6 +225,16 @@ class Assembly:
     def _drop(self, position: int) -> None:
         self._parts.pop(position, None)
         self._ends.pop(position, None)
+
+
+def _sha256(sound: Sound) -> str:
+    status = os.stat(sound.path)
+    return _sha256_of(sound.path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)  # a file may have many clips
+def _sha256_of(path: Path, size: int, changed: int) -> str:
+    return file_sha256(path)
 
 
 def prefetch(sound: Sound) -> None:

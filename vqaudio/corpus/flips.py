@@ -1,7 +1,9 @@
 """How many codes are others than `Codec.encode` gives on a CPU, where a run is not exact."""
 
 import copy
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 
 from vqaudio.codec.model import Codec
@@ -9,6 +11,7 @@ from vqaudio.codec.window_encoder import EXACT, Arithmetic
 from vqaudio.corpus.encoding import Encoded, Work
 from vqaudio.corpus.local import encode_here
 from vqaudio.corpus.manifest import Sound
+from vqaudio.corpus.processes import LITTLE_BYTES
 
 SOUNDS = 16
 
@@ -26,7 +29,8 @@ def share_of_flips(codec: Codec, sounds: Sequence[Sound], arithmetic: Arithmetic
         sounds: of the corpus; those that cannot be read do not count.
         arithmetic: that it is to encode with.
     """
-    few = list(islice(sounds, SOUNDS))
+    codec.check_discrete()
+    few = list(islice((sound for sound in sounds if _is_small(sound)), SOUNDS))
     flipped = total = 0
     pairs = zip(
         _encode(copy.deepcopy(codec).cpu(), few, EXACT),
@@ -38,6 +42,12 @@ def share_of_flips(codec: Codec, sounds: Sequence[Sound], arithmetic: Arithmetic
             flipped += int((codes != other_codes).sum())
             total += codes.numel()
     return flipped / total if total else 0.0
+
+
+def _is_small(sound: Sound) -> bool:
+    with suppress(OSError):
+        return os.path.getsize(sound.path) < LITTLE_BYTES
+    return False
 
 
 def _encode(codec: Codec, sounds: Sequence[Sound], arithmetic: Arithmetic) -> list[Encoded]:

@@ -25,7 +25,14 @@ from vqaudio.corpus.ledger import (
     to_bytes,
 )
 from vqaudio.corpus.manifest import Sound
-from vqaudio.corpus.shards import SHARD_PATTERN, TokenRow, check_sum, fill_shard, read_spec
+from vqaudio.corpus.shards import (
+    SHARD_PATTERN,
+    TokenRow,
+    check_columns,
+    check_sum,
+    fill_shard,
+    read_spec,
+)
 from vqaudio.errors import UserError, printable
 from vqaudio.files import make_folder, replacing
 from vqaudio.prior.model import CodecSpec
@@ -59,6 +66,7 @@ class TokenFolder:
     ) -> None:
         self.folder, self.spec, self.sounds = folder, spec, sounds
         self.columns = sorted({name for sound in sounds for name in sound.fields})
+        check_columns(self.columns, spec)
         self.run = Run(spec.fingerprint, settings, len(sounds), *_list_digests(sounds))
         self._state = np.full(len(sounds), _MISSING, np.int32)  # or the number of its shard
         self._present = {_number(path.name): path for path in folder.glob(SHARD_PATTERN)}
@@ -69,11 +77,6 @@ class TokenFolder:
     def missing(self) -> Iterator[int]:
         """Positions of the inputs that no shard holds, in order."""
         return (int(position) for position in np.flatnonzero(self._state < 0))
-
-    @property
-    def done(self) -> int:
-        """How many inputs shards hold."""
-        return int((self._state >= 0).sum())
 
     @property
     def shards(self) -> list[Path]:
@@ -103,12 +106,13 @@ class TokenFolder:
             sound = self.sounds[position]
             rows.append(TokenRow(sound.id, codes, sound.fields))
             lines.append(_entry(sound, sha256=sha256, shard=name, row=row))
+        positions = [position for position, _, _ in self._waiting]
         with replacing(self.folder / name) as part:
             fill_shard(part, self.spec, rows, self.columns)
             append_lines(self.folder, [Shard(name, file_sha256(part)), *lines])
-        self._present[number] = self.folder / name
-        self._state[[position for position, _, _ in self._waiting]] = number
         self._waiting, self._codes = [], 0
+        self._present[number] = self.folder / name
+        self._state[positions] = number
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -168,8 +172,9 @@ class TokenFolder:
             else:
                 position = positions[line.id]
                 self._refuse_other_sound(line, self.sounds[position], before)
-                present = line.done and _number(line.shard) in self._present
-                self._state[position] = _number(line.shard) if present else _MISSING
+                self._state[position] = _MISSING if line.done else _FAILED
+                if line.done and _number(line.shard) in self._present:
+                    self._state[position] = _number(line.shard)
         for path in self.shards:
             if path.name not in sums:
                 raise UserError(f"{path}: not in the ledger beside it; move it to a folder of its own")
@@ -187,7 +192,7 @@ class TokenFolder:
     def _refuse_other_codec(self, before: Run) -> None:
         if before.codec != self.run.codec:
             raise self._other_codec(self.folder, before.codec)
-        for name in sorted(before.settings.keys() | self.run.settings.keys()):
+        for name in dict.fromkeys([*self.run.settings, *before.settings]):
             was, now = before.settings.get(name, "not set"), self.run.settings.get(name, "not set")
             if was != now:
                 raise UserError(

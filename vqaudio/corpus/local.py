@@ -2,9 +2,9 @@
 
 import logging
 import signal
-import sys
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
@@ -31,14 +31,19 @@ from vqaudio.corpus.encoding import (
     read_sound,
 )
 from vqaudio.corpus.manifest import Sound
+from vqaudio.errors import UserError
 
 log = logging.getLogger("vqaudio")
 
 AHEAD = 4  # sounds that a worker has waiting, so that it never waits itself
 LOOKAHEAD = 32  # sounds a worker begun beyond the first that is at work: a kill costs those too
 LEAST_LOOKAHEAD = 1024
+MOST_STILLBORN = 3  # one more, and there is something wrong with this machine or the script
 DEATHS = 2  # of workers, until the sound that they died of is left out
 WINDOWS_PER_BATCH = 64  # that a device is given, those of one length together
+
+READY = "ready"
+ALONE = 'try with 1 worker, and in a script start below `if __name__ == "__main__":`'
 
 Task = Window | tuple[int, Sound]
 
@@ -89,6 +94,7 @@ class _Worker:
 
     process: Any
     connection: Connection
+    ready: bool = False  # it lives, and can encode
     sounds: dict[int, None] = field(default_factory=dict)  # in order
     windows: dict[tuple[int, int], Window] = field(default_factory=dict)
 
@@ -118,8 +124,9 @@ class _Pool:
         self.again: deque[int] = deque()
         self.shared: deque[Window] = deque()  # for whoever has nothing to do
         self.deaths: dict[int, int] = {}
-        self.open: dict[int, None] = {}  # positions begun and not through, in order
-        self.last = -1  # position that was begun last
+        self.stillborn = 0  # workers one after another that died before they were ready
+        self.open: dict[int, int] = {}  # positions begun and not through, in order, with their number
+        self.begun = 0
 
     def __enter__(self) -> "_Pool":
         for _ in range(self.count):
@@ -170,7 +177,10 @@ class _Pool:
         ours, theirs = self.context.Pipe()
         args = (*self.args, theirs, self.wanted)
         process = self.context.Process(target=self.target, args=args, daemon=True)
-        process.start()
+        try:
+            process.start()
+        except OSError as error:
+            raise UserError(f"workers: cannot be started ({error}); {ALONE}") from None
         theirs.close()
         self.workers.append(_Worker(process, ours))
 
@@ -197,15 +207,17 @@ class _Pool:
     def _next_sound(self) -> int | None:
         if self.again:
             return self.again.popleft()
-        first = next(iter(self.open), self.last)
-        if self.last - first >= self.lookahead or (position := next(self.work.positions, None)) is None:
+        first = next(iter(self.open.values()), self.begun)
+        if self.begun - first >= self.lookahead or (position := next(self.work.positions, None)) is None:
             return None
-        self.open[position] = None
-        self.last = position
+        self.open[position] = self.begun
+        self.begun += 1
         return position
 
     def _take(self, worker: _Worker, piece: Any) -> Iterator[Result]:
-        if isinstance(piece, tuple):
+        if piece == READY:
+            worker.ready, self.stillborn = True, 0
+        elif isinstance(piece, tuple):
             log.log(*piece)
         elif isinstance(piece, Window):
             self.shared.append(piece)
@@ -221,13 +233,20 @@ class _Pool:
         worker.process.join()
         worker.connection.close()
         self.workers.remove(worker)
+        how = _how_it_died(worker.process.exitcode)
+        self.stillborn += not worker.ready
+        if self.stillborn > MOST_STILLBORN:
+            raise UserError(f"workers: end as soon as they are started ({how}); {ALONE}")
         self._start()
-        for position in list(worker.sounds)[:1]:
+        blamed = [position for position, _ in worker.windows] or list(worker.sounds)
+        if not worker.ready:
+            blamed = []
+        for position in blamed[:1]:
             self.deaths[position] = self.deaths.get(position, 0) + 1
             if self.deaths[position] >= DEATHS:
-                how = _how_it_died(worker.process.exitcode)
                 reason = f"{self.work.sounds[position].path}: ends the process that reads it ({how})"
                 yield from self._take(worker, Failure(position, f"{reason}; leave it out"))
+                worker.windows = {key: w for key, w in worker.windows.items() if key[0] != position}
         self.again.extend(worker.sounds)
         self.shared.extend(worker.windows.values())
 
@@ -251,50 +270,55 @@ class _Post(logging.Handler):
 
 def _encode(model: PortableCodec, connection: Connection, wanted: Any) -> None:
     """What a worker does that reads and encodes."""
-    torch.set_num_threads(1)
-    encoder = model.encoder()
-    for task in _tasks(connection):
-        if isinstance(task, Window):
-            connection.send(encode_part(encoder, task))
-            continue
-        for piece in read_sound(encoder.shape, encoder.codec.sample_rate, *task):
-            if not isinstance(piece, Window):
-                connection.send(piece)
-            elif piece.number and wanted.value > 0:
-                wanted.value -= 1
-                connection.send(piece)
-            else:
-                connection.send(encode_part(encoder, piece))
+    with _employed(connection) as tasks:
+        torch.set_num_threads(1)
+        encoder = model.encoder()
+        connection.send(READY)
+        for task in tasks:
+            if isinstance(task, Window):
+                connection.send(encode_part(encoder, task))
+                continue
+            for piece in read_sound(encoder.shape, encoder.codec.sample_rate, *task):
+                if not isinstance(piece, Window):
+                    connection.send(piece)
+                elif piece.number and wanted.value > 0:
+                    wanted.value -= 1
+                    connection.send(piece)
+                else:
+                    connection.send(encode_part(encoder, piece))
 
 
 def _read(shape: WindowShape, sample_rate: int, connection: Connection, wanted: Any) -> None:
     """What a worker does that only reads."""
-    for task in _tasks(connection):
-        assert not isinstance(task, Window)
-        for piece in read_sound(shape, sample_rate, *task):
-            connection.send(piece)
+    with _employed(connection) as tasks:
+        connection.send(READY)
+        for task in tasks:
+            assert not isinstance(task, Window)
+            for piece in read_sound(shape, sample_rate, *task):
+                connection.send(piece)
 
 
-def _tasks(connection: Connection) -> Iterator[Task]:
-    """What a worker is to do, until nobody asks any more."""
+@contextmanager
+def _employed(connection: Connection) -> Iterator[Iterator[Task]]:
+    """What a worker is to do, until nobody asks any more or whoever asked is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
-    return_large_blocks()
     log.handlers, log.propagate = [_Post(connection)], False
+    return_large_blocks()
     tasks: SimpleQueue[Task | None] = SimpleQueue()
     Thread(target=_receive, args=(connection, tasks), daemon=True).start()
     try:
-        while task := tasks.get():
-            yield task
+        yield iter(tasks.get, None)
+    except UserError as error:
+        log.error("%s", error)
     except OSError:
-        sys.exit()
+        pass
 
 
 def _receive(connection: Connection, tasks: "SimpleQueue[Task | None]") -> None:
     """Take in what there is to do while a worker is busy, so that its giver need not wait."""
-    try:
+    with suppress(Exception):  # whoever started us is gone
         while True:
             tasks.put(task := connection.recv())
             if not isinstance(task, Window):
                 prefetch(task[1])
-    except (EOFError, OSError):
-        tasks.put(None)
+    tasks.put(None)

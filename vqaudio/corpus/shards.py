@@ -92,9 +92,8 @@ def fill_shard(path: AnyPath, spec: CodecSpec, rows: Sequence[TokenRow], columns
     for level, sizes in enumerate(spec.codebook_sizes):
         kind = np.uint16 if max(sizes) <= 1 << 16 else np.int32
         table[f"level_{level}"] = _nested([row.codes.levels[level].cpu().numpy() for row in rows], kind)
+    check_columns(columns, spec)
     for name in columns:
-        if name in table:
-            raise UserError(f"field {name!r} of the manifest is a column of token shards; rename it")
         table[name] = pa.array([row.fields.get(name) for row in rows], pa.string())
     header = {"version": FORMAT_VERSION, "resampler": RESAMPLER, **asdict(spec)}
     metadata = {_METADATA_KEY: json.dumps(header)}
@@ -105,6 +104,18 @@ def fill_shard(path: AnyPath, spec: CodecSpec, rows: Sequence[TokenRow], columns
         compression="zstd",
         write_page_checksum=True,
     )
+
+
+def check_columns(fields: Sequence[str], spec: CodecSpec) -> None:
+    """Refuse fields of a manifest that have the name of a column of shards.
+
+    Raises:
+        UserError: naming the field.
+    """
+    levels = (f"level_{level}" for level in range(len(spec.codebook_sizes)))
+    for name in ("id", "num_samples", "sample_rate", *levels):
+        if name in fields:
+            raise UserError(f"field {name!r} of the manifest is a column of token shards; rename it")
 
 
 def _nested(codes: list[np.ndarray[Any, Any]], kind: type) -> pa.ListArray:

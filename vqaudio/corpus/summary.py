@@ -94,8 +94,7 @@ def _use(counts: np.ndarray[Any, Any]) -> dict[str, float]:
     return {"size": len(counts), "used": int((counts > 0).sum()), "entropy_bits": entropy}
 
 
-def _peak_mib() -> dict[str, float]:
-    """Peak memory of this process, and of the largest of those it started."""
+def _peak_mib() -> float:
+    """Peak memory of this process; workers are processes of their own."""
     unit = 2**20 if sys.platform == "darwin" else 2**10
-    who = {"main": resource.RUSAGE_SELF, "largest_worker": resource.RUSAGE_CHILDREN}
-    return {name: resource.getrusage(of).ru_maxrss / unit for name, of in who.items()}
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -10,7 +10,7 @@ from typing import Literal
 
 from vqaudio.audio import RESAMPLER, AnyPath
 from vqaudio.codec.model import Codec
-from vqaudio.codec.window_encoder import EXACT, Arithmetic
+from vqaudio.codec.window_encoder import EXACT, Arithmetic, WindowEncoder
 from vqaudio.codes import Codes
 from vqaudio.corpus.encoding import Failure, Result, Results, Work
 from vqaudio.corpus.folder import TokenFolder, locked
@@ -120,8 +120,9 @@ def tokenize(
     encode = _engine(engine, workers, codec, sounds)
     watch = watch or Watch()
     spec = CodecSpec(codec.sample_rate, codec.hops, codec.codebook_sizes, codec.fingerprint)
+    settings = {"resampler": RESAMPLER} | WindowEncoder(codec, arithmetic=arithmetic).settings
     with locked(out) as path:
-        folder = TokenFolder(path, spec, {"resampler": RESAMPLER} | arithmetic.settings, sounds)
+        folder = TokenFolder(path, spec, settings, sounds)
         missing = list(folder.missing())
         summary = Summary(len(sounds), skipped=len(sounds) - len(missing))
         watch.began(summary)
