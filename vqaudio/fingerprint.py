@@ -22,14 +22,21 @@ def inference_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def version(module: nn.Module) -> list[tuple[int, int]]:
-    """What changes when a tensor of a module is written to or replaced; quickly found."""
+    """What changes when a tensor of a module is written to or replaced; quickly found.
+
+    A write through `tensor.data`, or to a tensor made in `torch.inference_mode`, does not show.
+    """
     found: list[tuple[int, int]] = []
     parts: list[nn.Module | None] = [module]
     for part in parts:
         if part is not None:
             if part._parameters or part._buffers:
                 tensors = chain(part._parameters.values(), part._buffers.values())
-                found += [(t.data_ptr(), t._version) for t in tensors if t is not None]
+                found += [
+                    (t.data_ptr(), 0 if t.is_inference() else t._version)
+                    for t in tensors
+                    if t is not None
+                ]
             parts += part._modules.values()
     return found
 

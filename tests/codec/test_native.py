@@ -294,3 +294,12 @@ def test_torch_s_default_type_changes_nothing(other: torch.dtype) -> None:
         assert sum(part.num_samples for part in parts if part) == 9000
     finally:
         torch.set_default_dtype(before)
+
+
+def test_codecs_made_in_inference_mode_encode_too() -> None:
+    sound = coloured_noise(1, 9000)[0, 0]
+    codes = tiny_codec().encode(sound)
+    with torch.inference_mode():
+        copied = copy.deepcopy(tiny_codec())
+        assert copied.encode(sound) == codes
+    assert copied.encode(sound) == codes
