@@ -166,7 +166,7 @@ def echo(codec: Codec, connections: list[Any]) -> None:
 def local_driver(codec: Codec, workers: int, count: int = 20_000) -> dict[str, float]:
     """Sounds a second that the driver of the local engine feeds, takes back and puts together."""
     work = Work(codec, listed(count), iter(range(count)), lambda frames: None)
-    pool = local._Pool(work, workers, local._encode)
+    pool = local._Pool(work, workers, local.encode_tasks)
     pairs = [Pipe() for _ in range(workers)]
     process = Process(target=echo, args=(codec, [theirs for _, theirs in pairs]), daemon=True)
     process.start()

@@ -252,3 +252,15 @@ def test_tokenize_sums_up(program: Program, models: Models, wav: WavMaker, tmp_p
     ran = program(*words, "--strict")
     assert ran.status == 2
     assert "c.wav: not a sound file" in ran.err
+
+
+def test_synthesize_does_not_write_over_what_tokens_were_made_of(
+    program: Program, models: Models, wav: WavMaker, tmp_path: Path
+) -> None:
+    before = wav("in/a.wav").read_bytes()
+    words = ["--codec", models.codec, "--out"]
+    assert program("tokenize", tmp_path / "in", *words, tmp_path / "tokens").status == 0
+    ran = program("synthesize", tmp_path / "tokens", *words, tmp_path / "in")
+    assert ran.status == 2
+    assert "a.wav: an input, which would be written over" in ran.err
+    assert (tmp_path / "in" / "a.wav").read_bytes() == before

@@ -1,5 +1,6 @@
 """The program `vqaudio`: a verb a file, and one clear line for what the user can mend."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -45,6 +46,7 @@ def main(args: list[str] | None = None) -> None:
     """
     words = sys.argv[1:] if args is None else args
     show_notices()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: queues end jobs by it
     try:
         with one_line_errors():
             _refuse_empty(words)

@@ -1,6 +1,7 @@
 """How a run over a corpus goes, at the terminal: hours done of hours found, speed, failures."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -78,18 +79,18 @@ def corpus_progress(sounds: Sequence[Sound], quiet: bool = False) -> Iterator[Wa
         shown = bar.tasks[0]
         stop = Event()
 
-        def find_hours() -> None:
+        def find_hours(missing: Sequence[int]) -> None:
             found = 0.0
-            for number, sound in enumerate(sounds):
+            for number, position in enumerate(missing):
                 if stop.is_set():
                     return
-                found += _seconds(sound)
+                found += _seconds(sounds[position])
                 if number % 100 == 0:
                     bar.update(task, hours=f"{found / 3600:.2f} h found")
             bar.update(task, total=found)
 
-        def began(summary: Summary) -> None:
-            bar.update(task, description=f"tokenizing, {summary.skipped} done before")
+        def began(missing: Sequence[int]) -> None:
+            Thread(target=find_hours, args=(missing,), daemon=True).start()
 
         def heard(seconds: float) -> None:
             bar.update(task, advance=seconds)
@@ -105,7 +106,6 @@ def corpus_progress(sounds: Sequence[Sound], quiet: bool = False) -> Iterator[Wa
             if summary.failed:
                 bar.update(task, failed=f"[red]{summary.failed} failed")
 
-        Thread(target=find_hours, daemon=True).start()
         try:
             yield Watch(began, heard, done)
         finally:
@@ -116,6 +116,8 @@ def _seconds(sound: Sound) -> float:
     """How long a sound is, by its manifest or its file's header; 0 if that cannot be read."""
     if sound.duration_seconds is not None:
         return sound.duration_seconds
+    if not os.path.isfile(sound.path):  # a pipe would keep us waiting
+        return 0.0
     try:
         return max(0.0, float(soundfile.info(str(sound.path)).duration) - sound.start_seconds)
     except Exception:  # whoever reads it will say why

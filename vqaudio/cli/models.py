@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from vqaudio.codec.model import Codec
 from vqaudio.errors import UserError
 from vqaudio.model_folder import CONFIG, SHIPPED, load
@@ -27,6 +29,7 @@ def on_device(codec: Codec, device: str) -> Codec:
         UserError: there is no such device here.
     """
     try:
+        torch.zeros(1, device=device).item()
         return codec.to(device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")

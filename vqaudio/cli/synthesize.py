@@ -33,11 +33,12 @@ def synthesize(
 ) -> None:
     """Turn token shards back into sound."""
     from vqaudio.cli.models import codec_of
-    from vqaudio.corpus.resynthesis import open_tokens, sound_paths
+    from vqaudio.corpus.resynthesis import open_tokens, originals, sound_paths
     from vqaudio.corpus.resynthesis import synthesize as synthesize_sound
 
     corpora = open_tokens(tokens)
-    paths = iter(sound_paths(out, [name for corpus in corpora for name in corpus.ids]))
+    names = [name for corpus in corpora for name in corpus.ids]
+    paths = iter(sound_paths(out, names, originals(tokens)))
     total = sum(map(len, corpora))
     with output_folder(out), progress() as bar:
         models = [codec_of(corpus.codec, codec, corpus.paths[0]) for corpus in corpora]

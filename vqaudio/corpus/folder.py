@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from vqaudio.audio import AnyPath
 from vqaudio.codes import Codes
@@ -99,7 +100,8 @@ class TokenFolder:
         """Write a shard of what has come since the last one."""
         if not self._waiting:
             return
-        number = max(self._present, default=-1) + 1
+        # a shard that was lost is made again in its place
+        number = next(n for n in range(len(self._present) + 1) if n not in self._present)
         name = f"tokens-{number:05d}.parquet"
         rows, lines = [], []
         for row, (position, sha256, codes) in enumerate(self._waiting):
@@ -187,7 +189,23 @@ class TokenFolder:
                 if before.count != len(self.sounds)
                 else "their order, clips or fields are others"
             )
+        self.tidy()  # a last line that was cut off must be gone before others follow
+        self._restore_lines(positions)
         self.tidy()
+
+    def _restore_lines(self, positions: dict[str, int]) -> None:
+        """Write the lines anew that a ledger lost of rows that are there, as where it was cut off."""
+        for number, path in self._present.items():
+            if pq.read_metadata(path).num_rows == (self._state == number).sum():
+                continue
+            ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
+            for row, name in enumerate(ids):
+                if name not in positions:
+                    raise self._other_inputs(f"{name!r} is not among them any more")
+                if self._state[positions[name]] != number:
+                    sound = self.sounds[positions[name]]
+                    append_lines(self.folder, [_entry(sound, shard=path.name, row=row)])
+                    self._state[positions[name]] = number
 
     def _refuse_other_codec(self, before: Run) -> None:
         if before.codec != self.run.codec:

@@ -4,16 +4,11 @@ import logging
 import signal
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any
 
-import torch
-
-from vqaudio.codec.window_encoder import WindowEncoder, WindowShape
+from vqaudio.codec.window_encoder import WindowEncoder
 from vqaudio.codec.windows import return_large_blocks
 from vqaudio.corpus import processes
 from vqaudio.corpus.encoding import (
@@ -27,10 +22,9 @@ from vqaudio.corpus.encoding import (
     Work,
     encode_all,
     encode_part,
-    prefetch,
     read_sound,
 )
-from vqaudio.corpus.manifest import Sound
+from vqaudio.corpus.worker import READY, Task, encode_tasks, read_tasks
 from vqaudio.errors import UserError
 
 log = logging.getLogger("vqaudio")
@@ -42,10 +36,7 @@ MOST_STILLBORN = 3  # one more, and there is something wrong with this machine o
 DEATHS = 2  # of workers, until the sound that they died of is left out
 WINDOWS_PER_BATCH = 64  # that a device is given, those of one length together
 
-READY = "ready"
 ALONE = 'try with 1 worker, and in a script start below `if __name__ == "__main__":`'
-
-Task = Window | tuple[int, Sound]
 
 
 def encode_here(work: Work) -> Results:
@@ -70,7 +61,7 @@ def encode_by_workers(work: Work, workers: int) -> Results:
     crashes its reader, is replaced, and what it had goes to others; a sound that it dies of again
     is a failure.
     """
-    with _Pool(work, workers, _encode, PortableCodec.of(work)) as pool:
+    with _Pool(work, workers, encode_tasks, PortableCodec.of(work)) as pool:
         while pool.feed():
             yield from pool.receive()
 
@@ -78,7 +69,7 @@ def encode_by_workers(work: Work, workers: int) -> Results:
 def encode_on_device(work: Work, workers: int) -> Results:
     """Read sounds in worker processes, and encode them here on the codec's device, in batches."""
     encoder = WindowEncoder(work.codec, arithmetic=work.arithmetic)
-    with _Pool(work, workers, _read, encoder.shape, work.codec.sample_rate) as pool:
+    with _Pool(work, workers, read_tasks, encoder.shape, work.codec.sample_rate) as pool:
         while pool.feed() or pool.shared:
             if len(pool.shared) < WINDOWS_PER_BATCH and pool.busy:
                 yield from pool.receive()
@@ -187,7 +178,7 @@ class _Pool:
     def _give(self, worker: _Worker) -> bool:
         """Give a worker one more thing to do, if there is any for it."""
         task: Task
-        if self.shared and self.target is _encode:
+        if self.shared and self.target is encode_tasks:
             if worker.sounds:  # it reads, and would come to others' windows late
                 return False
             task = self.shared.popleft()
@@ -255,70 +246,3 @@ def _how_it_died(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
         return signal.Signals(-exitcode).name
     return f"exit status {exitcode}"
-
-
-class _Post(logging.Handler):
-    """Sends what a worker logs to the process that started it."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__()
-        self.connection = connection
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.connection.send((record.levelno, record.msg, *(record.args or ())))
-
-
-def _encode(model: PortableCodec, connection: Connection, wanted: Any) -> None:
-    """What a worker does that reads and encodes."""
-    with _employed(connection) as tasks:
-        torch.set_num_threads(1)
-        encoder = model.encoder()
-        connection.send(READY)
-        for task in tasks:
-            if isinstance(task, Window):
-                connection.send(encode_part(encoder, task))
-                continue
-            for piece in read_sound(encoder.shape, encoder.codec.sample_rate, *task):
-                if not isinstance(piece, Window):
-                    connection.send(piece)
-                elif piece.number and wanted.value > 0:
-                    wanted.value -= 1
-                    connection.send(piece)
-                else:
-                    connection.send(encode_part(encoder, piece))
-
-
-def _read(shape: WindowShape, sample_rate: int, connection: Connection, wanted: Any) -> None:
-    """What a worker does that only reads."""
-    with _employed(connection) as tasks:
-        connection.send(READY)
-        for task in tasks:
-            assert not isinstance(task, Window)
-            for piece in read_sound(shape, sample_rate, *task):
-                connection.send(piece)
-
-
-@contextmanager
-def _employed(connection: Connection) -> Iterator[Iterator[Task]]:
-    """What a worker is to do, until nobody asks any more or whoever asked is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
-    log.handlers, log.propagate = [_Post(connection)], False
-    return_large_blocks()
-    tasks: SimpleQueue[Task | None] = SimpleQueue()
-    Thread(target=_receive, args=(connection, tasks), daemon=True).start()
-    try:
-        yield iter(tasks.get, None)
-    except UserError as error:
-        log.error("%s", error)
-    except OSError:
-        pass
-
-
-def _receive(connection: Connection, tasks: "SimpleQueue[Task | None]") -> None:
-    """Take in what there is to do while a worker is busy, so that its giver need not wait."""
-    with suppress(Exception):  # whoever started us is gone
-        while True:
-            tasks.put(task := connection.recv())
-            if not isinstance(task, Window):
-                prefetch(task[1])
-    tasks.put(None)

@@ -10,6 +10,7 @@ from vqaudio.audio import AnyPath, AudioWriter
 from vqaudio.codec.model import Codec
 from vqaudio.codes import Codes
 from vqaudio.corpus.dataset import TokenDataset
+from vqaudio.corpus.ledger import read_ledger
 from vqaudio.corpus.shards import SHARD_PATTERN
 from vqaudio.errors import UserError
 
@@ -46,6 +47,12 @@ def sound_paths(out: Path, ids: Sequence[str], inputs: Sequence[Path] = ()) -> l
         if paths[-1].resolve() in kept:
             raise UserError(f"{paths[-1]}: an input, which would be written over; choose another folder")
     return paths
+
+
+def originals(paths: Sequence[AnyPath]) -> list[Path]:
+    """The sound files that tokens were made of, where a ledger beside them says so."""
+    folders = {path if path.is_dir() else path.parent for path in map(Path, paths)}
+    return [Path(entry.audio) for folder in folders for entry in read_ledger(folder).entries.values()]
 
 
 def open_tokens(paths: Sequence[AnyPath]) -> list[TokenDataset]:

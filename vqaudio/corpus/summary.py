@@ -61,8 +61,17 @@ def write_summary(
             **{name: version(name) for name in LIBRARIES},
         },
     }
+    if not summary.done and (before := _read(folder / SUMMARY_NAME)):
+        said["run"] = before["run"]  # of the last run that did something
     write_text(folder / SUMMARY_NAME, json.dumps(said, indent=2) + "\n")
     return said
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def _count_codes(

@@ -69,12 +69,12 @@ class Watch:
     """What is told of a run while it lasts; nobody listens unless told otherwise.
 
     Args:
-        began: the summary so far, when it is known what is missing.
-        heard: seconds of sound that were encoded just now.
+        began: positions of the sounds that are to be encoded, before the first one is.
+        heard: seconds of sound that were encoded just now; below 0 where it was less than said.
         done: the summary so far, after every sound.
     """
 
-    began: Callable[[Summary], None] = lambda summary: None
+    began: Callable[[Sequence[int]], None] = lambda missing: None
     heard: Callable[[float], None] = lambda seconds: None
     done: Callable[[Summary], None] = lambda summary: None
 
@@ -125,7 +125,7 @@ def tokenize(
         folder = TokenFolder(path, spec, settings, sounds)
         missing = list(folder.missing())
         summary = Summary(len(sounds), skipped=len(sounds) - len(missing))
-        watch.began(summary)
+        watch.began(missing)
 
         def heard(frames: int) -> None:
             watch.heard(frames * codec.hops[0] / codec.sample_rate)
@@ -141,6 +141,8 @@ def tokenize(
                 else:
                     folder.add(result.position, result.codes, result.sha256)
                     summary.count(result.codes)
+                    heard_in_frames = result.codes.levels[0].shape[1] * codec.hops[0] / codec.sample_rate
+                    watch.heard(result.codes.duration_seconds - heard_in_frames)
                 watch.done(summary)
     return summary
 
@@ -169,6 +171,6 @@ def _engine(name: EngineName, workers: int | None, codec: Codec, sounds: Sequenc
 
 
 def kind_of(reason: str, sound: Sound) -> str:
-    """What a reason says of any file: without its name, its numbers and the mend."""
+    """What a reason says of any file: without its name, long numbers and the mend."""
     said = reason.removeprefix(f"{sound.path}: ").split(";")[0]
-    return re.sub(r"\d[\d.,]*", "N", said)
+    return re.sub(r"\d{4,}|\d+\.\d+", "N", said)
