@@ -235,7 +235,7 @@ def test_tokenize_sums_up(program: Program, models: Models, wav: WavMaker, tmp_p
     said = json.loads(ran.out)
     assert said == json.loads((out / "summary.json").read_text())
     assert (said["sounds"], said["done"], said["failed"]) == (3, 2, 1)
-    assert said["failures"] == {"not a sound file (Format not recognised)": 1}
+    assert said["failures"] == {"not a sound file, or a damaged one (Format not recognised)": 1}
     corpus = TokenDataset(out)
     assert said["hours"] == pytest.approx(0.8 / 3600)
     assert said["tokens"] == sum(level.numel() for row in corpus for level in row.codes.levels)
