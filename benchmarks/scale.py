@@ -17,7 +17,7 @@ from simulated_run import Plan, Simulation, cluster, corpus
 from vqaudio.corpus.local import LEAST_LOOKAHEAD, LOOKAHEAD
 
 # Times real time on one core.
-ENCODE = {"sentences of 3 s": 200.0, "long files": 230.0}
+ENCODE = {"sentences of 3 s": 180.0, "long files": 235.0}
 READ = {"16 kHz": 3000.0, "48 kHz": 900.0}  # FLAC: read, mixed down, resampled to 16 kHz
 # Bytes.
 FLAC_SHARE = 0.55  # of 16-bit PCM: measured at 16 kHz, assumed at 48
@@ -25,8 +25,8 @@ SHARD_BYTES_AN_HOUR = 670_000  # of speech-16k
 LEDGER_BYTES_A_SOUND = 230
 WINDOW_BYTES_A_SECOND = 64_000  # float32 at 16 kHz: between reader and encoder, where these are two
 # Sounds a second that the one process which writes can take in, put together and write.
-DRIVER = {"local": 950.0, "ray": 480.0}  # short ones
-WRITER_LONG = 250.0  # of 600 s
+DRIVER = {"local": 4000.0, "ray": 480.0}  # short ones
+WRITER_LONG = 185.0  # of 600 s
 PATIENCE = 10.0  # times the ideal, until a simulated run is given up
 MOST_CORES = 1024  # of one machine, where the local engine is
 # The public yardstick: a codec of 108 million parameters on an H100, times real time.
