@@ -135,3 +135,9 @@ def test_a_data_loader_takes_both(dataset: TokenDataset) -> None:
     found = [batch["ids"] for batch in loader]
     ids = dataset.ids
     assert found == [[ids[number] for number in batch] for batch in sampler]
+
+
+@pytest.mark.parametrize("rank", [-1, 2])
+def test_a_rank_that_is_not_there(dataset: TokenDataset, rank: int) -> None:
+    with pytest.raises(UserError, match=f"rank {rank}: must be from 0 to 1"):
+        LengthBatches(dataset, max_codes=1000, rank=rank, world_size=2)

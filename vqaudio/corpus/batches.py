@@ -119,6 +119,8 @@ class LengthBatches(Sampler[list[int]]):
         world_size: int = 1,
     ) -> None:
         self.dataset, self.max_codes, self.seed = dataset, max_codes, seed
+        if not 0 <= rank < world_size:
+            raise UserError(f"rank {rank}: must be from 0 to {world_size - 1} of {world_size}")
         self.rank, self.world_size = rank, world_size
         self.rows = np.arange(len(dataset)) if rows is None else np.asarray(rows, np.int64)
         self._codes = dataset.num_codes
