@@ -68,6 +68,7 @@ class TokenFolder:
         self.folder, self.spec, self.sounds = folder, spec, sounds
         self.columns = sorted({name for sound in sounds for name in sound.fields})
         check_columns(self.columns, spec)
+        self._positions = {sound.id: index for index, sound in enumerate(sounds)}
         self.run = Run(spec.fingerprint, settings, len(sounds), *_list_digests(sounds))
         self._state = np.full(len(sounds), _MISSING, np.int32)  # or the number of its shard
         self._present = {_number(path.name): path for path in folder.glob(SHARD_PATTERN)}
@@ -131,15 +132,14 @@ class TokenFolder:
 
     def tidy(self) -> None:
         """Rewrite the ledger, with one line for the run, every shard and every input, in order."""
-        positions = {sound.id: index for index, sound in enumerate(self.sounds)}
         places = np.full(len(self.sounds), -1, np.int64)  # where the line that counts begins
         shards: dict[str, Shard] = {}
         at = 0
         for line, data in ledger_lines(self.folder):
             if isinstance(line, Shard):
                 shards[line.name] = line
-            elif isinstance(line, Entry) and self._counts(line, positions[line.id]):
-                places[positions[line.id]] = at
+            elif isinstance(line, Entry) and self._counts(line, self._positions[line.id]):
+                places[self._positions[line.id]] = at
             at += len(data)
         path = self.folder / LEDGER_NAME
         with replacing(path) as part, part.open("wb") as file:
@@ -158,8 +158,7 @@ class TokenFolder:
 
     def _take_up(self) -> None:
         """Go on where the runs before ended, if they were for the same."""
-        positions = {sound.id: index for index, sound in enumerate(self.sounds)}
-        if len(positions) < len(self.sounds):
+        if len(self._positions) < len(self.sounds):
             raise UserError("two sounds have the same id; name them apart")
         before: Run | None = None
         sums: dict[str, str] = {}
@@ -169,10 +168,10 @@ class TokenFolder:
                 self._refuse_other_codec(line)
             elif isinstance(line, Shard):
                 sums[line.name] = line.sha256
-            elif line.id not in positions:
+            elif line.id not in self._positions:
                 raise self._other_inputs(f"{line.id!r} is not among them any more")
             else:
-                position = positions[line.id]
+                position = self._positions[line.id]
                 self._refuse_other_sound(line, self.sounds[position], before)
                 self._state[position] = _MISSING if line.done else _FAILED
                 if line.done and _number(line.shard) in self._present:
@@ -190,22 +189,25 @@ class TokenFolder:
                 else "their order, clips or fields are others"
             )
         self.tidy()  # a last line that was cut off must be gone before others follow
-        self._restore_lines(positions)
-        self.tidy()
+        if lost := self._lost_lines():
+            append_lines(self.folder, lost)
+            self.tidy()
 
-    def _restore_lines(self, positions: dict[str, int]) -> None:
-        """Write the lines anew that a ledger lost of rows that are there, as where it was cut off."""
+    def _lost_lines(self) -> list[Entry]:
+        """What a ledger lost of rows that are there, as where it was cut off."""
+        lost = []
         for number, path in self._present.items():
             if pq.read_metadata(path).num_rows == (self._state == number).sum():
                 continue
             ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
             for row, name in enumerate(ids):
-                if name not in positions:
+                if name not in self._positions:
                     raise self._other_inputs(f"{name!r} is not among them any more")
-                if self._state[positions[name]] != number:
-                    sound = self.sounds[positions[name]]
-                    append_lines(self.folder, [_entry(sound, shard=path.name, row=row)])
-                    self._state[positions[name]] = number
+                position = self._positions[name]
+                if self._state[position] != number:
+                    lost.append(_entry(self.sounds[position], shard=path.name, row=row))
+                    self._state[position] = number
+        return lost
 
     def _refuse_other_codec(self, before: Run) -> None:
         if before.codec != self.run.codec:

@@ -13,6 +13,7 @@ from vqaudio.codec.windows import return_large_blocks
 from vqaudio.corpus import processes
 from vqaudio.corpus.encoding import (
     Assembly,
+    End,
     Failure,
     Part,
     PortableCodec,
@@ -156,7 +157,7 @@ class _Pool:
             else:
                 yield from self._take(ends[ready], piece)
 
-    def put(self, piece: Part | Failure | Any) -> Iterator[Result]:
+    def put(self, piece: Part | End | Failure) -> Iterator[Result]:
         """Add a piece to its sound, unless that is through."""
         if isinstance(piece, Part):
             self.work.heard(piece.levels[0].shape[1])
@@ -192,7 +193,7 @@ class _Pool:
         try:
             worker.connection.send(task)
             return True
-        except OSError:  # it died: its sentinel says so too, and what it was given is among its own
+        except OSError:  # it died, as `receive` finds out; what it was given is among its own
             return False
 
     def _next_sound(self) -> int | None:
