@@ -125,6 +125,8 @@ def test_a_window_that_kills_its_encoders_fails_its_sound_alone(
     give = local._Pool._give
 
     def deadly(pool: Any, worker: Any) -> bool:
+        while not worker.ready:  # it dies of its work, not at its start
+            list(pool._take(worker, worker.connection.recv()))
         given = give(pool, worker)
         if worker.windows:
             worker.process.kill()
