@@ -1,6 +1,10 @@
 """Many sounds: manifests, tokenizing, token shards."""
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Read by pyarrow when it loads: of all its allocators this one gives back what a long sound took.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 __all__ = ["LengthBatches", "PackedTokens", "TokenDataset", "TokenRow", "collate"]
 

@@ -1,16 +1,12 @@
 """Token shards: Parquet files with one sound's codes a row."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-# Read by pyarrow when it loads: of all its allocators this one gives back what a long sound took.
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -122,10 +118,15 @@ def _nested(codes: list[np.ndarray[Any, Any]], kind: type) -> pa.ListArray:
     """`[Q, F]` arrays as one column: a list of Q lists of F integers a row."""
     quantizers = np.array([array.shape[0] for array in codes])
     frames = np.repeat([array.shape[1] for array in codes], quantizers)
-    values: np.ndarray[Any, Any] = np.empty(sum(array.size for array in codes), kind)
-    np.concatenate([array.ravel() for array in codes], out=values, casting="unsafe")
+    flat = [_as(kind, array.ravel()) for array in codes]
+    values = np.concatenate(flat) if len(flat) > 1 else flat[0]  # one of many hours is not held twice
     inner = pa.ListArray.from_arrays(_offsets(frames), pa.array(values))
     return pa.ListArray.from_arrays(_offsets(quantizers), inner)
+
+
+def _as(kind: type, codes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Codes, which have no sign, as another kind of integer: the same bytes where it is as wide."""
+    return codes.view(kind) if codes.itemsize == np.dtype(kind).itemsize else codes.astype(kind)
 
 
 def _offsets(lengths: np.ndarray[Any, Any]) -> pa.Array:
