@@ -142,7 +142,9 @@ def test_what_is_no_shard(tmp_path: Path, unwritable: Path) -> None:
 
 @pytest.mark.parametrize("module", ["folder", "shards", "dataset", "tokenize"])
 def test_memory_of_a_long_sound_goes_back_to_the_system(module: str) -> None:
-    script = f"import vqaudio.corpus.{module}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    script = (
+        f"import vqaudio.corpus.{module}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    )
     environment = {k: v for k, v in os.environ.items() if k != "ARROW_DEFAULT_MEMORY_POOL"}
     run = [sys.executable, "-c", script]
     assert subprocess.run(run, env=environment, capture_output=True, text=True).stdout == "system\n"
