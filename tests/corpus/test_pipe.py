@@ -167,6 +167,15 @@ def test_no_wav_exits_with_2(folder: Path) -> None:
     assert line.startswith("error: standard input: not a WAV stream")
 
 
+@pytest.mark.parametrize(("closing", "name"), [("<&-", "input"), (">&-", "output")])
+def test_a_stream_that_is_not_there(folder: Path, closing: str, name: str) -> None:
+    command = f'exec "$0" -m vqaudio reconstruct - --codec "$1" {closing}'
+    run = ["sh", "-c", command, sys.executable, str(folder)]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"error: standard {name}: closed; give a pipe or a file\n"
+
+
 def test_memory_does_not_grow(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept of a sound between two parts, early and late."""
     import vqaudio.codec.passes as passes

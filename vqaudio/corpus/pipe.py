@@ -3,7 +3,7 @@
 import struct
 import sys
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 import torch
@@ -162,7 +162,15 @@ class SoundWriter:
 
 
 def standard_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Standard input, and standard output without a buffer that Python would flush at its end."""
+    """Standard input, and standard output without a buffer that Python would flush at its end.
+
+    Raises:
+        UserError: the process was started without them, as by `<&-` in a shell.
+    """
+    streams: dict[str, TextIO | None] = {"input": sys.stdin, "output": sys.stdout}
+    for name, stream in streams.items():
+        if stream is None:
+            raise UserError(f"standard {name}: closed; give a pipe or a file")
     return sys.stdin.buffer, open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
 
 
