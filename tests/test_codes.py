@@ -24,6 +24,7 @@ def test_every_level_has_its_own_ceiling(samples: int) -> None:
     codes = make(samples)
     assert [level.shape[1] for level in codes.levels] == [-(-samples // 320), -(-samples // 80)]
     assert codes.duration_seconds == samples / 16000
+    assert codes.num_codes == sum(len(level.flatten()) for level in codes.levels)
 
 
 def test_shapes_that_no_sound_has_are_refused() -> None:

@@ -53,6 +53,11 @@ class Codes:
         """Length of the sound in seconds."""
         return self.num_samples / self.sample_rate
 
+    @property
+    def num_codes(self) -> int:
+        """Integers in all levels."""
+        return sum(level.numel() for level in self.levels)
+
     def __eq__(self, other: object) -> bool:
         """Equal when the integers, the length and the rates are; the codec is not compared."""
         if not isinstance(other, Codes):

@@ -187,9 +187,7 @@ def test_verify_reads_every_byte(tmp_path: Path) -> None:
         write_shard(tmp_path / name, SPEC, make_rows(40)[10 * number : 10 * number + 10])
     lines = [json.dumps({"shard": name, "sha256": file_sha256(tmp_path / name)}) for name in names[:2]]
     (tmp_path / LEDGER_NAME).write_text("".join(f"{line}\n" for line in lines) + '{"shard": "torn')
-    told: list[str] = []
-    TokenDataset(tmp_path).verify(lambda path: told.append(path.name))
-    assert told == names
+    TokenDataset(tmp_path).verify()
     # A whole shard, but not the one that was written; and one with a page that is damaged.
     write_shard(tmp_path / names[1], SPEC, make_rows(70)[60:])
     alter(tmp_path / names[2], (tmp_path / names[2]).stat().st_size // 4)

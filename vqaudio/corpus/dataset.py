@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -190,13 +190,10 @@ class TokenDataset(Dataset[TokenRow]):
 
     # --- whole files ---
 
-    def verify(self, on_shard: Callable[[Path], None] | None = None) -> None:
+    def verify(self) -> None:
         """Read every byte of every shard, and compare it with the ledger beside it.
 
         Of a shard that no ledger knows, all pages are read and their checksums compared.
-
-        Args:
-            on_shard: told of every shard that has been read.
 
         Raises:
             UserError: shards are altered or damaged; the first is named, with its mend.
@@ -211,8 +208,6 @@ class TokenDataset(Dataset[TokenRow]):
                     self._groups.check_pages(number)
             except UserError as error:
                 broken.append(str(error))
-            if on_shard is not None:
-                on_shard(file)
         if broken:
             others = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
             raise UserError(broken[0] + others)

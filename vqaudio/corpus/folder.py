@@ -88,7 +88,7 @@ class TokenFolder:
     def add(self, position: int, codes: Codes, sha256: str) -> None:
         """Keep a sound's codes for the next shard, and write that when there are enough."""
         self._waiting.append((position, sha256, codes))
-        self._codes += sum(level.numel() for level in codes.levels)
+        self._codes += codes.num_codes
         if len(self._waiting) >= ROWS_PER_SHARD or self._codes >= CODES_PER_SHARD:
             self.flush()
 

@@ -54,7 +54,7 @@ class Summary:
         """One more is done."""
         self.done += 1
         self.seconds += codes.duration_seconds
-        self.codes += sum(level.numel() for level in codes.levels)
+        self.codes += codes.num_codes
 
     def count_failure(self, reason: str, sound: Sound) -> None:
         """One more has failed."""
