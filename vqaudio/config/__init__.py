@@ -25,13 +25,23 @@ from vqaudio.config.codec import (
 from vqaudio.config.prior import PriorConfig, PriorRecipe
 from vqaudio.config.reading import parse_section, read_recipe
 from vqaudio.config.section import Section
-from vqaudio.config.training import CodecData, CodecRecipe, Optimization, Perturbation
+from vqaudio.config.training import (
+    Adversarial,
+    CodecData,
+    CodecLosses,
+    CodecRecipe,
+    NormKind,
+    Optimization,
+    Perturbation,
+)
 
 __all__ = [
+    "Adversarial",
     "Bottleneck",
     "CodebookBottleneck",
     "CodecConfig",
     "CodecData",
+    "CodecLosses",
     "CodecRecipe",
     "GaussianBottleneck",
     "GroupedResidualBottleneck",
@@ -40,6 +50,7 @@ __all__ = [
     "Level",
     "MelFront",
     "MelHead",
+    "NormKind",
     "Optimization",
     "Perturbation",
     "PriorConfig",
