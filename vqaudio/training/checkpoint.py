@@ -47,7 +47,7 @@ def open_run(out: Path, identity: Mapping[str, Any], resume: bool) -> bool:
     if _newest(out) is None:
         return False
     saved = load_state(out)[1]
-    then, now = _flat({name: saved.get(name) for name in identity}), _flat(identity)
+    then, now = flat({name: saved.get(name) for name in identity}), flat(identity)
     for key in sorted(then.keys() | now.keys()):
         free = key == "recipe.optimization.steps" or (
             key.startswith("recipe.run.") and key != "recipe.run.seed"
@@ -136,7 +136,7 @@ def restore_optimizer(
         optimizer.state[parameters[owner]][key] = tensor.to(device, copy=True)
 
 
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings and lists as `key.of.a.section` to value."""
     if isinstance(values, Mapping):
         pairs = list(values.items())
@@ -144,10 +144,10 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
         pairs = list(enumerate(values))
     else:
         return {prefix: values}
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, value in pairs:
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
+        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found
 
 
 def _newest(out: Path) -> Path | None:

@@ -16,6 +16,7 @@ from vqaudio.corpus.manifest import Sound, read_manifest
 from vqaudio.errors import UserError
 from vqaudio.model_folder import save_model
 from vqaudio.training.adversary import Adversary
+from vqaudio.training.beginning import begin_with, load_discriminators, save_discriminators
 from vqaudio.training.card import codec_card
 from vqaudio.training.checkpoint import open_run
 from vqaudio.training.data import Crops, duration_seconds
@@ -30,7 +31,9 @@ BALANCE = "balance"  # file of a training state
 VALIDATION_SECONDS = 10.0  # of each validation sound
 
 
-def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) -> None:
+def fit_codec(
+    recipe: CodecRecipe, data: Path, out: Path, resume: bool = False, start: str | None = None
+) -> None:
     """Train a codec and leave it in a folder.
 
     Args:
@@ -38,11 +41,13 @@ def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) 
         data: the manifest to train on.
         out: becomes the model folder, with `training_state/` and TensorBoard's `log/` in it.
         resume: go on in `out`, bit for bit where the last checkpoint left off.
+        start: a shipped name or model folder whose weights to begin with, without a warm start, and
+            whose discriminators, where it has some and the recipe too.
 
     Raises:
-        UserError: data or folder cannot be used, or training does not stay finite.
+        UserError: data, folder or model to begin with cannot be used, or training does not stay finite.
     """
-    run = CodecRun(recipe, data, out, resume)
+    run = CodecRun(recipe, data, out, resume, start)
     steps, config = recipe.optimization.steps, recipe.run
     use = CodebookUse(run.codec.codebook_sizes, recipe.health.perplexity)
     sums: Counter[str] = Counter()
@@ -92,10 +97,14 @@ class CodecRun:
         data: the manifest.
         out: the folder.
         resume: whether to go on.
+        start: the model to begin with, if any.
     """
 
-    def __init__(self, recipe: CodecRecipe, data: Path, out: Path, resume: bool) -> None:
+    def __init__(
+        self, recipe: CodecRecipe, data: Path, out: Path, resume: bool, start: str | None = None
+    ) -> None:
         self.recipe, self.out = recipe, out
+        self.warm_start_steps = 0 if start else recipe.warm_start_steps
         fabric = start_ranks(recipe.run.precision)
         rate = recipe.codec.sample_rate
         sounds = read_manifest(data)
@@ -107,13 +116,20 @@ class CodecRun:
         check_fillable(recipe.codec, self.sounds)
         torch.manual_seed(recipe.run.seed)
         self.codec = Codec(recipe.codec)
+        begun = begin_with(self.codec, start) if start else None
         self.validation = [(sounds[row].id, _read(sounds[row], rate)) for row in validation]
-        self.identity = {"recipe": recipe.model_dump(mode="json"), "sounds": _fingerprint(self.sounds)}
+        self.identity = {
+            "recipe": recipe.model_dump(mode="json"),
+            "sounds": _fingerprint(self.sounds),
+            "from": begun,
+        }
         going_on = fabric.broadcast(fabric.is_global_zero and open_run(out, self.identity, resume))
 
         self.learner = Learner(fabric, self.codec, recipe.optimization, recipe.run.seed)
         self.objective = Objective(self.codec, recipe.losses).to(fabric.device)
         self.adversary = Adversary(fabric, recipe.adversarial) if recipe.adversarial else None
+        if start and self.adversary is not None:
+            load_discriminators(start, self.adversary.module, self.adversary.config)
         self.results: dict[str, float] = {}
         if going_on:
             self.restore()
@@ -128,12 +144,12 @@ class CodecRun:
     @property
     def quantizing(self) -> bool:
         """Whether the coming step quantizes: the warm start is over."""
-        return self.step >= self.recipe.warm_start_steps
+        return self.step >= self.warm_start_steps
 
     @property
     def quantized(self) -> bool:
         """Whether the last step did, so that codebooks are set."""
-        return self.step > self.recipe.warm_start_steps
+        return self.step > self.warm_start_steps
 
     @property
     def seconds_per_step(self) -> float:
@@ -219,6 +235,8 @@ class CodecRun:
             card = codec_card(self.recipe, self.codec, self.sounds, self.step, self.results)
             if self.learner.fabric.is_global_zero:
                 save_model(self.out, self.codec, card)
+                if self.adversary is not None:
+                    save_discriminators(self.out, self.adversary.module, self.adversary.config)
 
     def restore(self) -> None:
         """Go back to the last training state."""
