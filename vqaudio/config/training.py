@@ -10,18 +10,62 @@ from vqaudio.config.section import Decay, Positive, Section, Share, Weight
 NormKind = Literal["weight", "spectral"]  # of the weights of discriminators
 
 
-class Perturbation(Section):
-    """Resampling of training sounds: pitch, formants and speed together, for more voices."""
+class _Range(Section):
+    """Something that is done to a share of the training sounds, within limits."""
 
     share: Share = 0.0
+
+    def _refuse_disorder(self, low: str, high: str) -> Self:
+        if getattr(self, low) > getattr(self, high):
+            raise ValueError(f"{low}: {getattr(self, low)} is above {high}, {getattr(self, high)}")
+        return self
+
+
+class Perturbation(_Range):
+    """Resampling of training sounds: pitch, formants and speed together, for more voices."""
+
     slowest: float = Field(default=0.7, gt=0)
     fastest: float = Field(default=1.35, gt=0)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.slowest > self.fastest:
-            raise ValueError(f"slowest: {self.slowest} is above fastest, {self.fastest}")
-        return self
+        return self._refuse_disorder("slowest", "fastest")
+
+
+class Gain(_Range):
+    """Softer or louder, never clipped."""
+
+    softest_db: float = -12.0
+    loudest_db: float = 6.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        return self._refuse_disorder("softest_db", "loudest_db")
+
+
+class Noise(_Range):
+    """Noise from white to brown, so far below the sound."""
+
+    lowest_snr_db: float = 15.0
+    highest_snr_db: float = 40.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        return self._refuse_disorder("lowest_snr_db", "highest_snr_db")
+
+
+class Reverberation(_Range):
+    """Echoes that decay by 60 dB within some time, and their level to the sound itself."""
+
+    shortest_seconds: float = Field(default=0.1, gt=0)
+    longest_seconds: float = Field(default=0.5, gt=0)
+    softest_db: float = -20.0
+    loudest_db: float = -6.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        self._refuse_disorder("softest_db", "loudest_db")
+        return self._refuse_disorder("shortest_seconds", "longest_seconds")
 
 
 class CodecData(Section):
@@ -31,6 +75,16 @@ class CodecData(Section):
     crops: Positive = 10
     gap_seconds: float = Field(default=0.1, ge=0, description="silence between short sounds in a crop")
     perturbation: Perturbation = Perturbation()
+    reverberation: Reverberation | None = None
+    noise: Noise | None = None
+    gain: Gain | None = None
+    balance: str = Field(
+        default="",
+        description="field of the manifest, such as speaker, all values of which are heard alike",
+    )
+    trim_db: float | None = Field(
+        default=None, gt=0, description="silence at the ends is left out: so far below the loudest 20 ms"
+    )
 
 
 class CodecLosses(Section):
