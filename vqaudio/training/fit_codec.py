@@ -123,7 +123,9 @@ class CodecRun:
             "sounds": _fingerprint(self.sounds),
             "from": begun,
         }
-        going_on = fabric.broadcast(fabric.is_global_zero and open_run(out, self.identity, resume))
+        going_on = fabric.broadcast(
+            fabric.is_global_zero and open_run(out, self.identity, resume, CodecRecipe)
+        )
 
         self.learner = Learner(fabric, self.codec, recipe.optimization, recipe.run.seed)
         self.objective = Objective(self.codec, recipe.losses).to(fabric.device)
