@@ -23,6 +23,7 @@ from vqaudio.training.data import Crops, duration_seconds
 from vqaudio.training.display import Display
 from vqaudio.training.health import CodebookUse, LevelHealth, level_health
 from vqaudio.training.learner import Learner, part_ranks, start_ranks
+from vqaudio.training.listening import listen
 from vqaudio.training.log import Log
 from vqaudio.training.objective import Objective
 from vqaudio.training.split import split
@@ -114,6 +115,7 @@ class CodecRun:
         multiple = recipe.codec.levels[0].hop
         self.crops = Crops(self.sounds, rate, recipe.data, recipe.run.seed, multiple)
         check_fillable(recipe.codec, self.sounds)
+        listen(self.crops)
         torch.manual_seed(recipe.run.seed)
         self.codec = Codec(recipe.codec)
         begun = begin_with(self.codec, start) if start else None
