@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from vqaudio.config import CodecRecipe
 from vqaudio.errors import UserError
 from vqaudio.training.checkpoint import (
     load_state,
@@ -144,3 +145,14 @@ def test_steps_and_housekeeping_may_change(tmp_path: Path):
         "sounds": "abc",
     }
     assert open_run(tmp_path, changed, resume=True)
+
+
+def test_a_key_of_a_later_version_was_at_its_default(tmp_path: Path, recipe: CodecRecipe):
+    now = recipe.model_dump(mode="json")
+    before = recipe.model_dump(mode="json")
+    del before["data"]["balance"], before["losses"]["features"], before["adversarial"]
+    save_state(tmp_path, {}, {"recipe": before, "step": 1})
+    assert open_run(tmp_path, {"recipe": now}, resume=True, schema=CodecRecipe)
+    now["data"]["balance"] = "speaker"
+    with pytest.raises(UserError, match=r"^data.balance: speaker does not go on"):
+        open_run(tmp_path, {"recipe": now}, resume=True, schema=CodecRecipe)

@@ -42,6 +42,14 @@ def changed(recipe: CodecRecipe, section: str, **values: object) -> CodecRecipe:
     return recipe.model_copy(update={section: getattr(recipe, section).model_copy(update=values)})
 
 
+def against_discriminators(recipe: CodecRecipe) -> CodecRecipe:
+    """The same with discriminators, which are trained every other step from step 7 on, and balanced."""
+    section = {"start_step": 7, "fft_sizes": [64], "periods": [3], "channels": 4, "every": 2}
+    values = recipe.model_dump(mode="json") | {"adversarial": section}
+    values["losses"] |= {"balance": 0.9}
+    return CodecRecipe.model_validate(values)
+
+
 def weights(out: Path) -> dict[str, Tensor]:
     """All that a run leaves: the model, and every tensor of its training state."""
     tensors = {f"folder/{name}": value for name, value in load_file(out / "model.safetensors").items()}
@@ -56,9 +64,12 @@ def assert_same(one: Path, other: Path) -> None:
     assert [name for name in left if not torch.equal(left[name], right[name])] == []
 
 
+@pytest.mark.parametrize("adversarial", [False, True], ids=["distances", "adversarial"])
 def test_killed_twice_and_resumed_is_as_if_left_alone(
-    recipe: CodecRecipe, manifest: Path, tmp_path: Path
+    recipe: CodecRecipe, manifest: Path, tmp_path: Path, adversarial: bool
 ):
+    if adversarial:
+        recipe = against_discriminators(recipe)
     arguments = [json.dumps(recipe.model_dump(mode="json")), str(manifest), str(tmp_path / "killed")]
     # one kill within the warm start, one after it, both between checkpoints
     for step, mode in ((random.choice([5, 6, 7]), "start"), (random.choice([9, 10, 11]), "resume")):
@@ -89,6 +100,28 @@ def test_training_leaves_a_model_that_loads_and_speaks(
     assert sum(line.startswith("step 16  validation  loss") for line in lines) == 1
     assert "after 16 of 16 steps" in (out / "README.md").read_text()
     assert len(list((out / "log").iterdir())) == 1
+
+
+def test_discriminators_come_in_when_told_and_the_codec_heeds_them(
+    recipe: CodecRecipe, manifest: Path, tmp_path: Path
+):
+    run = CodecRun(against_discriminators(recipe), manifest, tmp_path / "out", resume=False)
+    assert run.adversary is not None
+    seen = []
+    for audio in run.batches(12):
+        before = [p.detach().clone() for p in run.adversary.module.parameters()]
+        taken = run.train_step(audio)
+        assert taken is not None
+        moved = any(
+            not torch.equal(a, b) for a, b in zip(before, run.adversary.module.parameters(), strict=True)
+        )
+        seen.append(("adversarial" in taken[0], "discriminator" in taken[0], moved))
+    judged = (True, False, False)
+    assert seen == [(False, False, False)] * 7 + [judged, (True, True, True)] * 2 + [judged]
+    run.save()
+    saved = load_state(tmp_path / "out")[0]
+    assert saved["discriminators"].keys() == run.adversary.module.state_dict().keys()
+    assert "sums/adversarial" in saved["balance"]
 
 
 def test_loss_falls(recipe: CodecRecipe, manifest: Path, tmp_path: Path):

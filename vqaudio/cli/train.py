@@ -27,6 +27,14 @@ def train_codec(
     data: Annotated[Path, typer.Option(metavar="MANIFEST", help="The sounds to learn from.")],
     overrides: Overrides = None,
     resume: Resume = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Begin with the weights of this codec, and with its discriminators where it has some.",
+        ),
+    ] = None,
 ) -> None:
     """Fit a codec to the sounds of a manifest."""
     from vqaudio.config import CodecRecipe, read_recipe
@@ -35,7 +43,7 @@ def train_codec(
     from vqaudio.training.fit_codec import fit_codec
 
     with output_folder(out):
-        fit_codec(config, data, out, resume)
+        fit_codec(config, data, out, resume, start)
 
 
 @app.command("prior")

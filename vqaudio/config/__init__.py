@@ -25,14 +25,28 @@ from vqaudio.config.codec import (
 from vqaudio.config.prior import PriorConfig, PriorRecipe
 from vqaudio.config.reading import parse_section, read_recipe
 from vqaudio.config.section import Section
-from vqaudio.config.training import CodecData, CodecRecipe, Optimization, Perturbation
+from vqaudio.config.training import (
+    Adversarial,
+    CodecData,
+    CodecLosses,
+    CodecRecipe,
+    Gain,
+    Noise,
+    NormKind,
+    Optimization,
+    Perturbation,
+    Reverberation,
+)
 
 __all__ = [
+    "Adversarial",
     "Bottleneck",
     "CodebookBottleneck",
     "CodecConfig",
     "CodecData",
+    "CodecLosses",
     "CodecRecipe",
+    "Gain",
     "GaussianBottleneck",
     "GroupedResidualBottleneck",
     "GumbelBottleneck",
@@ -40,11 +54,14 @@ __all__ = [
     "Level",
     "MelFront",
     "MelHead",
+    "Noise",
+    "NormKind",
     "Optimization",
     "Perturbation",
     "PriorConfig",
     "PriorRecipe",
     "ResidualBottleneck",
+    "Reverberation",
     "ScalarBottleneck",
     "Section",
     "UpsampleHead",

@@ -8,21 +8,26 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from vqaudio.config import Section
 from vqaudio.errors import UserError
 from vqaudio.files import make_folder
 
 FOLDER = "training_state"
 
 
-def open_run(out: Path, identity: Mapping[str, Any], resume: bool) -> bool:
+def open_run(
+    out: Path, identity: Mapping[str, Any], resume: bool, schema: type[Section] = Section
+) -> bool:
     """Make the folder of a run, or go on in it.
 
     Args:
@@ -30,6 +35,7 @@ def open_run(out: Path, identity: Mapping[str, Any], resume: bool) -> bool:
         identity: what must be the same to go on: `recipe` and what it is trained on. Of the recipe
             only `run.*`, without the seed, and `optimization.steps` may differ.
         resume: whether the user wants to go on. Where nothing has been saved yet, that is a start.
+        schema: of the recipe; a key that it did not have yet when the run began was at its default.
 
     Returns:
         Whether there is a training state to restore.
@@ -47,7 +53,10 @@ def open_run(out: Path, identity: Mapping[str, Any], resume: bool) -> bool:
     if _newest(out) is None:
         return False
     saved = load_state(out)[1]
-    then, now = _flat({name: saved.get(name) for name in identity}), _flat(identity)
+    before = {name: saved.get(name) for name in identity}
+    with suppress(ValidationError):  # no recipe of today: it is compared as it is
+        before["recipe"] = schema.model_validate(before.get("recipe")).model_dump(mode="json")
+    then, now = flat(before), flat(identity)
     for key in sorted(then.keys() | now.keys()):
         free = key == "recipe.optimization.steps" or (
             key.startswith("recipe.run.") and key != "recipe.run.seed"
@@ -136,7 +145,7 @@ def restore_optimizer(
         optimizer.state[parameters[owner]][key] = tensor.to(device, copy=True)
 
 
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings and lists as `key.of.a.section` to value."""
     if isinstance(values, Mapping):
         pairs = list(values.items())
@@ -144,10 +153,10 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
         pairs = list(enumerate(values))
     else:
         return {prefix: values}
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, value in pairs:
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
+        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found
 
 
 def _newest(out: Path) -> Path | None:

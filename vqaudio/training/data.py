@@ -16,6 +16,7 @@ from vqaudio.codes import frames_for
 from vqaudio.config import CodecData
 from vqaudio.corpus.manifest import Sound
 from vqaudio.errors import UserError
+from vqaudio.training.perturbation import disturb, trim
 
 MEMORY_BYTES = 1 << 30  # a corpus that fits, as 16-bit samples, is decoded only once
 AHEAD = 3  # batches made before they are asked for
@@ -60,6 +61,7 @@ class Crops:
         self.seed = seed
         self.length = frames_for(round(config.crop_seconds * sample_rate), multiple) * multiple
         self._gap = round(config.gap_seconds * sample_rate)
+        self._pool = balanced(sounds, config.balance, seed) if config.balance else np.arange(len(sounds))
         self._in_memory: dict[int, NDArray[np.int16]] | None = {} if self._fits_memory() else None
         self._orders: dict[tuple[int, int, int], NDArray[np.int64]] = {}
 
@@ -101,7 +103,7 @@ class Crops:
 
     def _crop(self, number: int, attempt: int) -> NDArray[np.float32]:
         random = np.random.default_rng([self.seed, attempt, number])
-        epoch, position = divmod(number, len(self.sounds))
+        epoch, position = divmod(number, len(self._pool))
         crop = np.zeros(self.length, np.float32)
         filled = place = 0
         while filled < self.length:
@@ -118,9 +120,8 @@ class Crops:
         if order is None:
             if any(old[:2] != key[:2] for old in list(self._orders)):
                 self._orders = {}  # the epoch is over
-            order = np.random.default_rng([self.seed, *key, len(self.sounds)]).permutation(
-                len(self.sounds)
-            )
+            random = np.random.default_rng([self.seed, *key, len(self._pool)])
+            order = self._pool[random.permutation(len(self._pool))]
             self._orders[key] = order
         return order
 
@@ -135,7 +136,7 @@ class Crops:
         if speed != 1.0:
             resampled: NDArray[np.float32] = soxr.resample(piece, speed, 1.0)
             piece = resampled if len(resampled) else piece
-        return piece[:room]
+        return disturb(piece[:room], self.sample_rate, self.config, random)
 
     def _cut(self, index: int, wanted: int, random: np.random.Generator) -> NDArray[np.float32]:
         """At most `wanted` samples of a sound, from a random place if it is longer."""
@@ -159,7 +160,8 @@ class Crops:
             sound.path, self.sample_rate, start_seconds=start, duration_seconds=duration
         )
         mixed: NDArray[np.float32] = audio.mean(dim=0).numpy()
-        return mixed
+        trim_db = self.config.trim_db
+        return mixed if trim_db is None else trim(mixed, self.sample_rate, trim_db)
 
     def _fits_memory(self) -> bool:
         room = MEMORY_BYTES / 2 / self.sample_rate
@@ -168,6 +170,30 @@ class Crops:
             if room < 0:
                 return False
         return True
+
+
+def balanced(sounds: Sequence[Sound], field: str, seed: int) -> NDArray[np.int64]:
+    """Which sounds an epoch is made of, so that all values of a field are heard for as long.
+
+    Args:
+        sounds: the corpus.
+        field: of the manifest; sounds without it are a group of their own.
+        seed: of which sounds of a group come once more than others.
+
+    Returns:
+        Indices: those of the longest group once, those of others as often as it takes.
+    """
+    groups: dict[str | None, list[int]] = {}
+    for index, sound in enumerate(sounds):
+        groups.setdefault(sound.fields.get(field), []).append(index)
+    seconds = {name: sum(duration_seconds(sounds[i]) for i in group) for name, group in groups.items()}
+    longest = max(seconds.values())
+    chosen: list[int] = []
+    for number, (name, group) in enumerate(groups.items()):
+        times, rest = divmod(round(len(group) * longest / seconds[name]), len(group))
+        random = np.random.default_rng([seed, number])
+        chosen += group * times + random.choice(group, rest, replace=False).tolist()
+    return np.array(chosen, np.int64)
 
 
 def duration_seconds(sound: Sound) -> float:

@@ -9,27 +9,32 @@ import torch
 from torch import Tensor, nn
 
 from vqaudio.audio import read_audio
-from vqaudio.codec.heads import MelSpectrogram
 from vqaudio.codec.model import Codec, CodecOutput
 from vqaudio.codec.passes import decode_levels, encode_sounds
 from vqaudio.config import CodebookBottleneck, CodecConfig, CodecRecipe
 from vqaudio.corpus.manifest import Sound, read_manifest
 from vqaudio.errors import UserError
 from vqaudio.model_folder import save_model
+from vqaudio.training.adversary import Adversary
+from vqaudio.training.beginning import begin_with, load_discriminators, save_discriminators
 from vqaudio.training.card import codec_card
 from vqaudio.training.checkpoint import open_run
 from vqaudio.training.data import Crops, duration_seconds
 from vqaudio.training.display import Display
 from vqaudio.training.health import CodebookUse, LevelHealth, level_health
 from vqaudio.training.learner import Learner, part_ranks, start_ranks
+from vqaudio.training.listening import listen
 from vqaudio.training.log import Log
-from vqaudio.training.losses import SpectralLoss
+from vqaudio.training.objective import Objective
 from vqaudio.training.split import split
 
+BALANCE = "balance"  # file of a training state
 VALIDATION_SECONDS = 10.0  # of each validation sound
 
 
-def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) -> None:
+def fit_codec(
+    recipe: CodecRecipe, data: Path, out: Path, resume: bool = False, start: str | None = None
+) -> None:
     """Train a codec and leave it in a folder.
 
     Args:
@@ -37,11 +42,13 @@ def fit_codec(recipe: CodecRecipe, data: Path, out: Path, resume: bool = False) 
         data: the manifest to train on.
         out: becomes the model folder, with `training_state/` and TensorBoard's `log/` in it.
         resume: go on in `out`, bit for bit where the last checkpoint left off.
+        start: a shipped name or model folder whose weights to begin with, without a warm start, and
+            whose discriminators, where it has some and the recipe too.
 
     Raises:
-        UserError: data or folder cannot be used, or training does not stay finite.
+        UserError: data, folder or model to begin with cannot be used, or training does not stay finite.
     """
-    run = CodecRun(recipe, data, out, resume)
+    run = CodecRun(recipe, data, out, resume, start)
     steps, config = recipe.optimization.steps, recipe.run
     use = CodebookUse(run.codec.codebook_sizes, recipe.health.perplexity)
     sums: Counter[str] = Counter()
@@ -91,10 +98,14 @@ class CodecRun:
         data: the manifest.
         out: the folder.
         resume: whether to go on.
+        start: the model to begin with, if any.
     """
 
-    def __init__(self, recipe: CodecRecipe, data: Path, out: Path, resume: bool) -> None:
+    def __init__(
+        self, recipe: CodecRecipe, data: Path, out: Path, resume: bool, start: str | None = None
+    ) -> None:
         self.recipe, self.out = recipe, out
+        self.warm_start_steps = 0 if start else recipe.warm_start_steps
         fabric = start_ranks(recipe.run.precision)
         rate = recipe.codec.sample_rate
         sounds = read_manifest(data)
@@ -104,14 +115,25 @@ class CodecRun:
         multiple = recipe.codec.levels[0].hop
         self.crops = Crops(self.sounds, rate, recipe.data, recipe.run.seed, multiple)
         check_fillable(recipe.codec, self.sounds)
+        listen(self.crops)
         torch.manual_seed(recipe.run.seed)
         self.codec = Codec(recipe.codec)
+        begun = begin_with(self.codec, start) if start else None
         self.validation = [(sounds[row].id, _read(sounds[row], rate)) for row in validation]
-        self.identity = {"recipe": recipe.model_dump(mode="json"), "sounds": _fingerprint(self.sounds)}
-        going_on = fabric.broadcast(fabric.is_global_zero and open_run(out, self.identity, resume))
+        self.identity = {
+            "recipe": recipe.model_dump(mode="json"),
+            "sounds": _fingerprint(self.sounds),
+            "from": begun,
+        }
+        going_on = fabric.broadcast(
+            fabric.is_global_zero and open_run(out, self.identity, resume, CodecRecipe)
+        )
 
         self.learner = Learner(fabric, self.codec, recipe.optimization, recipe.run.seed)
-        self.spectral = SpectralLoss(rate, recipe.losses.fft_sizes).to(self.learner.fabric.device)
+        self.objective = Objective(self.codec, recipe.losses).to(fabric.device)
+        self.adversary = Adversary(fabric, recipe.adversarial) if recipe.adversarial else None
+        if start and self.adversary is not None:
+            load_discriminators(start, self.adversary.module, self.adversary.config)
         self.results: dict[str, float] = {}
         if going_on:
             self.restore()
@@ -126,12 +148,12 @@ class CodecRun:
     @property
     def quantizing(self) -> bool:
         """Whether the coming step quantizes: the warm start is over."""
-        return self.step >= self.recipe.warm_start_steps
+        return self.step >= self.warm_start_steps
 
     @property
     def quantized(self) -> bool:
         """Whether the last step did, so that codebooks are set."""
-        return self.step > self.recipe.warm_start_steps
+        return self.step > self.warm_start_steps
 
     @property
     def seconds_per_step(self) -> float:
@@ -159,42 +181,27 @@ class CodecRun:
         self.learner.begin()
         kept = draw_levels(len(audio), [level.dropout for level in self.recipe.codec.levels])
         output = self._output(audio, self.quantizing, keep_levels=kept.to(audio.device))
-        terms = self.terms(output, audio)
-        norm = self.learner.descend([terms["loss"]])
-        return None if norm is None else ({**terms, "gradient": norm}, output)
+        terms = self.objective.terms(output, audio)
+        told: dict[str, Tensor] | None = {}
+        if self.adversary is not None and self.step >= self.adversary.config.start_step:
+            if self.step % self.adversary.config.every == 0:
+                told = self.adversary.learn(output.made, audio, self.learner.learning_rate)
+            terms |= self.adversary.terms(output.made, audio)
+        norm = self.learner.descend([self.objective.loss(terms, output.made)])
+        if norm is None or told is None:
+            return None
+        return {"loss": self.objective.total(terms), **terms, "gradient": norm, **told}, output
 
     def _output(self, audio: Tensor, quantize: bool, keep_levels: Tensor | None = None) -> CodecOutput:
         return self.learner.model(
             audio, quantize=quantize, keep_levels=keep_levels, coarse=self.recipe.losses.coarse > 0
         )
 
-    def terms(self, output: CodecOutput, audio: Tensor) -> dict[str, Tensor]:
-        """Terms of the loss, and `loss`, their sum weighted as the recipe says."""
-        weights = self.recipe.losses.model_dump(exclude={"fft_sizes"})
-        terms = {**output.losses, **self.distances(output.made, audio)}
-        if output.coarse:
-            terms["coarse"] = torch.stack([self.distance(made, audio) for made in output.coarse]).mean()
-        # a term without a weight in the recipe's losses has one in its bottleneck
-        weighted = [weights.get(name, 1.0) * value.float() for name, value in terms.items()]
-        return {"loss": torch.stack(weighted).sum(), **terms}
-
-    def distances(self, made: Tensor, audio: Tensor) -> dict[str, Tensor]:
-        """How far what the codec made is from the sound: `mel`, and `stft` where it made sound."""
-        if isinstance(self.codec.head, MelSpectrogram):
-            return {"mel": (made - self.codec.head.target(audio)).abs().mean()}
-        return self.spectral(made, audio)
-
-    def distance(self, made: Tensor, audio: Tensor) -> Tensor:
-        """The reconstruction's part of the loss: the distances, weighted as the recipe says."""
-        weights = self.recipe.losses
-        each = self.distances(made, audio)
-        return torch.stack([getattr(weights, name) * value for name, value in each.items()]).sum()
-
     def health(self, audio: Tensor, output: CodecOutput) -> list[LevelHealth]:
         """What each level adds to the sound of a step."""
 
         def distance(said: list[Tensor]) -> float:
-            return self.distance(self.codec.render(said), audio).item()
+            return self.objective.distance(self.codec.render(said), audio).item()
 
         return level_health(output.said, output.health, distance, self.recipe.health.added, self.step)
 
@@ -205,7 +212,8 @@ class CodecRun:
         with self.learner.at_rest():
             for name, audio in self.validation:
                 batch = _whole_frames(audio, self.codec.hops[0]).to(self.learner.fabric.device)
-                terms = self.terms(self._output(batch, self.quantized), batch)
+                terms = self.objective.terms(self._output(batch, self.quantized), batch)
+                terms = {"loss": self.objective.total(terms), **terms}
                 totals.update({key: value.item() for key, value in terms.items()})
                 if self.quantized:
                     [(found, length)] = encode_sounds(self.codec, [audio])
@@ -223,15 +231,24 @@ class CodecRun:
 
     def save(self) -> None:
         """Write the training state, then the model folder."""
-        self.learner.save(self.out, {}, {**self.identity, "results": self.results})
+        beside = self.adversary.tensors() if self.adversary is not None else {}
+        if self.objective.balancer is not None:
+            beside[BALANCE] = self.objective.balancer.tensors()
+        self.learner.save(self.out, beside, {**self.identity, "results": self.results})
         with self.learner.at_rest():
             card = codec_card(self.recipe, self.codec, self.sounds, self.step, self.results)
             if self.learner.fabric.is_global_zero:
                 save_model(self.out, self.codec, card)
+                if self.adversary is not None:
+                    save_discriminators(self.out, self.adversary.module, self.adversary.config)
 
     def restore(self) -> None:
         """Go back to the last training state."""
-        _, values = self.learner.restore(self.out)
+        tensors, values = self.learner.restore(self.out)
+        if self.adversary is not None:
+            self.adversary.restore(tensors)
+        if self.objective.balancer is not None:
+            self.objective.balancer.restore(tensors[BALANCE], self.learner.fabric.device)
         self.results = values["results"]
 
 

@@ -106,7 +106,9 @@ class PriorRun:
         size = recipe.data.tokens_per_batch
         self.batches = TokenBatches(self.corpus, rows, self.prior, size, recipe.run.seed)
         self.identity = {"recipe": recipe.model_dump(mode="json"), "tokens": _fingerprint(self.corpus)}
-        going_on = fabric.broadcast(fabric.is_global_zero and open_run(out, self.identity, resume))
+        going_on = fabric.broadcast(
+            fabric.is_global_zero and open_run(out, self.identity, resume, PriorRecipe)
+        )
 
         self.learner = Learner(fabric, self.prior, recipe.optimization, recipe.run.seed)
         self.best_step = self.stale = 0

@@ -43,11 +43,16 @@ class Learner:
         self.guard = Guard()
         self.step = self.checkpoint = 0
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the coming step."""
+        return learning_rate(self.step, self.optimization)
+
     def begin(self) -> None:
         """Set the learning rate of the coming step, and the random state that all it draws is from."""
         seed_step(self.seed, self.guard.attempt, self.step, self.fabric.global_rank)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.optimization)
+            group["lr"] = self.learning_rate
 
     def descend(self, losses: Iterable[Tensor]) -> Tensor | None:
         """Take the step that lowers the sum of losses, or none where it or the gradient is not finite.

@@ -1,0 +1,87 @@
+"""Going on with a model that is there: its weights, codebooks and discriminators."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import vqaudio
+from vqaudio.config import CodecRecipe
+from vqaudio.errors import UserError
+from vqaudio.training.beginning import DISCRIMINATORS
+from vqaudio.training.fit_codec import CodecRun, fit_codec
+
+
+def changed(
+    recipe: CodecRecipe, section: dict[str, object] | None = None, **levels: object
+) -> CodecRecipe:
+    """The recipe with discriminators, and with other values in its finest level."""
+    values = recipe.model_dump(mode="json")
+    values["adversarial"] = {
+        "start_step": 1,
+        "fft_sizes": [64],
+        "periods": [3],
+        "channels": 4,
+        **(section or {}),
+    }
+    values["codec"]["levels"][1] |= levels
+    values["optimization"] |= {"steps": 8}
+    return CodecRecipe.model_validate(values)
+
+
+@pytest.fixture
+def trained(recipe: CodecRecipe, manifest: Path, tmp_path: Path) -> Path:
+    fit_codec(changed(recipe), manifest, tmp_path / "first")
+    return tmp_path / "first"
+
+
+def test_it_begins_where_the_other_ended(
+    trained: Path, recipe: CodecRecipe, manifest: Path, tmp_path: Path
+):
+    run = CodecRun(changed(recipe, dropout=0.5), manifest, tmp_path / "second", False, str(trained))
+    wanted = vqaudio.load(trained).state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in run.codec.state_dict().items())
+    assert run.quantizing  # without a warm start
+    before = CodecRun(changed(recipe), manifest, trained, resume=True)
+    assert run.adversary is not None
+    assert before.adversary is not None
+    theirs = before.adversary.module.state_dict()
+    for name, value in run.adversary.module.state_dict().items():
+        assert torch.allclose(value, theirs[name], rtol=1e-3, atol=1e-4)  # they are kept in fp16
+    for audio in run.batches(2):
+        assert run.train_step(audio) is not None
+
+
+def test_a_run_goes_on_with_the_model_that_it_began_with(
+    trained: Path, recipe: CodecRecipe, manifest: Path, tmp_path: Path
+):
+    fit_codec(changed(recipe), manifest, tmp_path / "second", start=str(trained))
+    fit_codec(changed(recipe), manifest, tmp_path / "second", resume=True, start=str(trained))
+    with pytest.raises(UserError, match="from: None does not go on from a run that began with"):
+        fit_codec(changed(recipe), manifest, tmp_path / "second", resume=True)
+
+
+def test_another_shape_is_named_key_by_key(
+    trained: Path, recipe: CodecRecipe, manifest: Path, tmp_path: Path
+):
+    other = changed(recipe, channels=24, encoder_units=2)
+    with pytest.raises(
+        UserError,
+        match=r"codec.levels.1.channels is 24, not 16; codec.levels.1.encoder_units is 2, not 1",
+    ):
+        CodecRun(other, manifest, tmp_path / "second", False, str(trained))
+    with pytest.raises(UserError, match=r"adversarial.periods.0 is 5, not 3"):
+        CodecRun(changed(recipe, {"periods": [5]}), manifest, tmp_path / "third", False, str(trained))
+
+
+def test_a_prior_or_damage_is_refused(
+    trained: Path, recipe: CodecRecipe, manifest: Path, tmp_path: Path
+):
+    with pytest.raises(UserError, match="a prior, where a codec is needed"):
+        CodecRun(changed(recipe), manifest, tmp_path / "a", False, "speech-16k-prior")
+    (trained / DISCRIMINATORS).write_bytes(b"nothing")
+    with pytest.raises(UserError, match=f"{DISCRIMINATORS}: damaged"):
+        CodecRun(changed(recipe), manifest, tmp_path / "b", False, str(trained))
+    (trained / DISCRIMINATORS).unlink()
+    run = CodecRun(changed(recipe), manifest, tmp_path / "c", False, str(trained))
+    assert run.adversary is not None
