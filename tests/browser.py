@@ -91,6 +91,10 @@ class Visit:
         if not request.url.startswith(LOCAL):
             self.faults.append(f"asks elsewhere: {request.url[:200]}")
 
+    def heed_failure(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # that is how a page ends what it listens to
+            self.faults.append(f"failed: {request.url[:200]}")
+
 
 class Window:
     """A browser that opens pages, each with a new profile."""
@@ -110,7 +114,7 @@ class Window:
             visit.page.on("console", visit.heed_console)
             visit.page.on("pageerror", lambda error: visit.faults.append(f"script: {error}"))
             visit.page.on("request", visit.heed_request)
-            visit.page.on("requestfailed", lambda r: visit.faults.append(f"failed: {r.url[:200]}"))
+            visit.page.on("requestfailed", visit.heed_failure)
             visit.page.goto(address.as_uri() if isinstance(address, Path) else address)
             yield visit
         finally:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import typer
 
-from vqaudio.cli import demo, info, reconstruct, sample, synthesize, tokenize, train
+from vqaudio.cli import demo, info, reconstruct, sample, synthesize, tokenize, train, web
 from vqaudio.cli.terminal import note, one_line_errors, show_notices
 from vqaudio.errors import UserError
 
@@ -32,6 +32,7 @@ app.command("synthesize")(synthesize.synthesize)
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("sample")(sample.sample)
 app.command("info")(info.info)
+app.command("web")(web.web)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -88,7 +88,7 @@ def save_spectrograms(
             axes.set_xlim(0, longest)
         figure.supxlabel("seconds", fontsize=9, color=STYLE["axes.labelcolor"])
         figure.supylabel("Hz", fontsize=9, color=STYLE["axes.labelcolor"])
-        _write(figure, path)
+        write_figure(figure, path)
 
 
 def save_codebook_use(path: str | Path, uses: Sequence[CodebookUse]) -> None:
@@ -115,7 +115,7 @@ def save_codebook_use(path: str | Path, uses: Sequence[CodebookUse]) -> None:
             )
             axes.set_xlabel("codes, commonest first")
         panels[0].set_ylabel("% of frames")
-        _write(figure, path)
+        write_figure(figure, path)
 
 
 def save_rate_distortion(
@@ -161,7 +161,7 @@ def save_rate_distortion(
         ]
         box = {"facecolor": "#14161b", "edgecolor": "#5b6270", "labelcolor": "#d5d9e0"}
         figure.legend(handles=keys, loc="outside right upper", fontsize=9, **box)
-        _write(figure, path)
+        write_figure(figure, path)
 
 
 def _draw(axes: "Axes", audio: Tensor, sample_rate: int) -> None:
@@ -182,7 +182,8 @@ def _draw(axes: "Axes", audio: Tensor, sample_rate: int) -> None:
     axes.set_yticks(np.interp(ticks, centres.numpy(), np.arange(len(centres))), [str(t) for t in ticks])
 
 
-def _write(figure: "Figure", path: str | Path) -> None:
+def write_figure(figure: "Figure", path: str | Path) -> None:
+    """Write a figure as PNG; it appears when it is complete."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
