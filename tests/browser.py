@@ -41,6 +41,17 @@ async () => {
 }
 """
 
+_OVERFLOW = """
+() => {
+  const scrolls = element => element && element !== document.body && (
+    ["auto", "scroll"].includes(getComputedStyle(element).overflowX) || scrolls(element.parentElement));
+  const right = [...document.body.querySelectorAll("*")]
+    .filter(element => element.checkVisibility() && !scrolls(element))
+    .map(element => element.getBoundingClientRect().right);
+  return Math.max(document.documentElement.scrollWidth, ...right) - window.innerWidth;
+}
+"""
+
 
 def chromium() -> str | None:
     """The program, if there is one."""
@@ -69,8 +80,8 @@ class Visit:
         return [Heard(*sound) for sound in self.page.evaluate(_SOUNDS)]
 
     def overflow(self) -> int:
-        """Pixels by which the page is wider than its window."""
-        return self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        """Pixels by which anything lies right of the window, unless it can be scrolled there."""
+        return round(self.page.evaluate(_OVERFLOW))
 
     def pictures(self) -> list[int]:
         """The true width in pixels of every `<img>`; 0 for one that cannot be shown."""

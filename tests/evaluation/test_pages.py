@@ -53,7 +53,7 @@ def test_what_is_wrong_with_a_page_is_seen(window: Window, wav: WavMaker, tmp_pa
         assert bad.error
         assert bad.seconds == bad.decoded_seconds == 0
     page.write_text(
-        '<!doctype html><body style="margin: 0"><div style="width: 500px">wide</div>'
+        '<!doctype html><body style="margin: 0; overflow: hidden"><div style="width: 500px">wide</div>'
         '<img src="http://93.184.215.14/a.png"><script>nothing()</script>'
     )
     with window.visit(page, "phone") as visit:

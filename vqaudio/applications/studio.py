@@ -44,9 +44,9 @@ class Rate:
     @property
     def title(self) -> str:
         """What is decoded, in a few words."""
-        finest = len(self.quantizers) - 1
-        levels = f"level 0 to {finest}" if finest else "level 0"
-        cut = "" if self.whole else f", {self.quantizers[-1]} of its codebooks"
+        finest, count = len(self.quantizers) - 1, self.quantizers[-1]
+        levels = f"level{'s' if finest else ''} {' + '.join(map(str, range(finest + 1)))}"
+        cut = "" if self.whole else f", {count} codebook{'s' if count > 1 else ''} of level {finest}"
         return f"{self.bits_per_second:g} bit/s: {levels}{cut}"
 
 
@@ -137,13 +137,14 @@ class Studio:
         if self.prior is None:
             raise UserError("there is no prior for this codec; start with --prior")
         told = ", ".join(f"{key} {value}" for key, value in how.items() if value is not None)
-        title, caption = f"New sound, {told}", f"{seconds:g} new seconds"
+        caption = f"{seconds:g} new seconds"
+        title = f"{caption}, {told}"
         given_seconds = 0.0
         if before is not None:
             prompt = self._end_of(self.read(before), seconds)
             given_seconds = prompt.duration_seconds
-            title = f"{Path(before).name}, continued, {told}"
-            caption = f"{given_seconds:g} seconds as given, then {caption}"
+            title = f"{Path(before).name} and {title}"
+            caption = f"{given_seconds:g} seconds as they were given, then {caption}"
             how["prompt"] = prompt
         parts = self.prior.sample(1, given_seconds + seconds, stream=True, **how)
         codes = _joined(list(_patiently(parts)))

@@ -37,7 +37,7 @@ def build_page(studio: Studio, title: str) -> gr.Blocks:
     ) as page:
         gr.HTML(_head(studio, title))
         sounds = gr.State({}, time_to_live=KEPT_SECONDS)
-        first, second = (gr.Dropdown([], label=letter, render=False) for letter in "AB")
+        first, second = (gr.Dropdown([], label=letter, min_width=280, render=False) for letter in "AB")
         with gr.Tab("A sound"), gr.Row():
             with gr.Column(scale=2, min_width=300):
                 sound = gr.Audio(
@@ -178,12 +178,22 @@ def _hint(text: str) -> str:
 
 STYLE = """
 .gradio-container { background: var(--paper) !important; color: var(--ink); }
-.gradio-container .main, .gradio-container main { max-width: 68rem; margin: 0 auto; }
-header h1 { font-size: 1.8rem; line-height: 1.2; margin: 1rem 0 0.25rem; letter-spacing: -0.01em; }
+.gradio-container main { max-width: 68rem !important; margin: 0 auto !important; }
+header h1 { font-size: 1.8rem; line-height: 1.2; margin: 0.5rem 0 0.25rem; letter-spacing: -0.01em; }
 header p, .hint { color: var(--soft); margin: 0; }
 .hint { padding: 3rem 1rem; text-align: center; border: 1px dashed var(--line); border-radius: 10px; }
 .fault { padding: 0.75rem 1rem; border-left: 4px solid #d9534f; background: var(--card);
   overflow-wrap: anywhere; }
-.rows .wrap { flex-direction: column; align-items: stretch; }
+.rows .wrap { flex-direction: column; align-items: stretch; gap: 0; }
+.rows label, .rows label:hover { background: none !important; border: 0; padding: 0.3rem 0;
+  font-weight: 400; }
+input[role="listbox"] { text-overflow: ellipsis; padding-right: 1.75rem !important; }
+#heard .players { grid-template-columns: 1fr; gap: 0.5rem; }
+#compared .players { grid-template-columns: repeat(auto-fit, minmax(min(16rem, 100%), 1fr)); }
+@media (min-width: 30rem) {
+  #heard .players figure { flex-direction: row; align-items: center; gap: 1rem; }
+  #heard .players figcaption { flex: 1; }
+  #heard .players audio { flex: 1.5; }
+}
 footer { display: none !important; }
 """

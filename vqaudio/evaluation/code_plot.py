@@ -10,6 +10,7 @@ from vqaudio.codes import Codes
 from vqaudio.evaluation.plots import STYLE, write_figure
 
 GOLDEN = 0.6180339887  # of the circle of hues: codes that follow one another lie far apart
+NEW_COLOUR = "#ffffff"
 UNUSED = 0.18  # what is left of the colour of a code that is not decoded
 
 
@@ -68,12 +69,14 @@ def save_codes(
                     extent=(0, len(row) * frame_seconds, place + 0.46, place - 0.46),
                 )
             if given_seconds:
-                axes.axvline(given_seconds, color="#f1f3f6", linewidth=1.5)
+                axes.axvline(given_seconds, color=NEW_COLOUR, linewidth=2)
             axes.set_ylim(len(rows) - 0.5, -0.5)
             axes.set_yticks(range(len(rows)), [f"codebook {place}" for place in range(len(rows))])
             axes.tick_params(left=False, bottom=level == len(heights) - 1)
             axes.spines[:].set_visible(False)
             axes.set_title(f"level {level}, {1 / frame_seconds:g} frames a second", loc="left")
+        if given_seconds:
+            panels[0].text(given_seconds, -0.65, "new", color=NEW_COLOUR, fontsize=9)
         panels[-1].set_xlim(0, codes.duration_seconds)
         panels[-1].set_xlabel("seconds")
         write_figure(figure, path)

@@ -211,12 +211,12 @@ figcaption { color: var(--soft); font-size: 0.9rem; margin: 0.4rem 0; overflow-w
 figure img { display: block; width: 100%; height: auto; border-radius: 6px; }
 figure .wide { margin: 0; }
 figure .wide img { min-width: 34rem; }
-audio { display: block; width: 100%; height: 2.5rem; }
-.players { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr));
-  margin: 1rem 0; }
+figure audio { display: block; width: 100%; height: 2.5rem; }
+.players { display: grid; gap: 1rem; margin: 1rem 0;
+  grid-template-columns: repeat(auto-fill, minmax(min(16rem, 100%), 1fr)); }
 .players figure { margin: 0; padding: 0.75rem; background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; display: flex; flex-direction: column; justify-content: flex-end; }
-.wide { overflow-x: auto; margin: 1rem 0; }
+.wide { overflow-x: auto; contain: inline-size; margin: 1rem 0; }
 .wide table { border-collapse: collapse; font-size: 0.92rem; min-width: 24rem; }
 .wide th, .wide td { text-align: left; padding: 0.4rem 1.5rem 0.4rem 0; vertical-align: top;
   border-bottom: 1px solid var(--line); }
