@@ -10,15 +10,10 @@ import torch
 from vqaudio.audio import mono, read_audio
 from vqaudio.codes import Codes
 from vqaudio.errors import UserError
-from vqaudio.evaluation.metrics import (
-    average,
-    codebook_use,
-    entropy_bits_per_second,
-    mel_distance,
-    nominal_bits_per_second,
-    pesq,
-    stoi,
-)
+from vqaudio.evaluation.averages import average
+from vqaudio.evaluation.code_use import codebook_use, entropy_bits_per_second, nominal_bits_per_second
+from vqaudio.evaluation.spectral import mel_distance
+from vqaudio.evaluation.speech import pesq, stoi
 
 
 def speechlike(seconds: float, sample_rate: int, seed: int = 0) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqaudio.evaluation.metrics import CodebookUse
+from vqaudio.evaluation.code_use import CodebookUse
 from vqaudio.features import magnitude, mel_filters
 from vqaudio.files import replacing
 
