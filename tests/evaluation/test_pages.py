@@ -6,9 +6,11 @@ import pytest
 import soundfile
 
 from tests.browser import SIZES, Window
+from tests.evaluation.folders import SECONDS, evaluation_folder
 from tests.sounds import WavMaker
 from vqaudio.codec.model import Codec
 from vqaudio.evaluation.demo import SAMPLE_SECONDS, SENTENCE, run_demo
+from vqaudio.evaluation.evaluation_page import write_evaluation_page
 from vqaudio.evaluation.report import Player, Section, Table, write_page
 from vqaudio.model_folder import load
 from vqaudio.prior.model import Prior
@@ -62,3 +64,36 @@ def test_what_is_wrong_with_a_page_is_seen(window: Window, wav: WavMaker, tmp_pa
         assert [fault.partition(":")[0] for fault in sorted(visit.faults)] == [
             "asks elsewhere", "console", "failed", "script",
         ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def evaluation_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    codec = load("speech-16k")
+    assert isinstance(codec, Codec)
+    folder = evaluation_folder(tmp_path_factory.mktemp("evaluation"), codec, SENTENCE)
+    page = write_evaluation_page(folder)
+    alone = tmp_path_factory.mktemp("alone") / "page.html"  # it needs nothing that lies beside it
+    return page.rename(alone)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_report(window: Window, evaluation_page: Path, size: str, dark: bool) -> None:
+    with window.visit(evaluation_page, size, dark) as visit:
+        visit.keep("report-dark" if dark else "report")
+        sounds = visit.sounds()
+        assert [sound.error for sound in sounds] == [""] * (4 + 3 * 2)
+        assert [sound.seconds for sound in sounds] == pytest.approx([SECONDS] * 10, abs=0.01)
+        assert [sound.decoded_seconds for sound in sounds] == pytest.approx([SECONDS] * 10, abs=0.01)
+        original, coarse, whole, quiet = (sound.peak for sound in sounds[:4])
+        assert quiet == pytest.approx(original / 4, abs=0.001)
+        assert len({original, coarse, whole}) == 3
+        assert len(visit.pictures()) == 3
+        assert 0 not in visit.pictures()
+        assert visit.overflow() == 0
+        assert visit.faults == []
+        page = visit.page
+        assert not page.get_by_text("Intelligibility.").is_visible()
+        page.get_by_text("What each figure is").click()
+        assert page.get_by_text("Intelligibility.").is_visible()
+        assert page.get_by_text("VERSA: stoi").is_visible()

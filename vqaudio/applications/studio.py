@@ -16,9 +16,9 @@ from vqaudio.codes import Codes
 from vqaudio.errors import UserError
 from vqaudio.evaluation.code_plot import save_codes
 from vqaudio.evaluation.demo import first_seconds
-from vqaudio.evaluation.metrics import mel_distance
 from vqaudio.evaluation.plots import save_spectrograms
 from vqaudio.evaluation.report import Part, Picture, Player
+from vqaudio.evaluation.spectral import mel_distance
 from vqaudio.prior.model import Prior
 from vqaudio.prior.sampler import Options
 

@@ -83,7 +83,8 @@ def save_spectrograms(
         for axes in grid.flat[len(sounds) :]:
             axes.set_axis_off()
         for axes, (title, audio) in zip(grid.flat, sounds, strict=False):
-            _draw(axes, audio, sample_rate)
+            decibels, centres = mel_picture(audio, sample_rate)
+            draw_spectrogram(axes, decibels, centres, len(audio) / sample_rate, decibels.max().item())
             axes.set_title(title)
             axes.set_xlim(0, longest)
         figure.supxlabel("seconds", fontsize=9, color=STYLE["axes.labelcolor"])
@@ -164,9 +165,19 @@ def save_rate_distortion(
         write_figure(figure, path)
 
 
-def _draw(axes: "Axes", audio: Tensor, sample_rate: int) -> None:
-    decibels, centres = mel_picture(audio, sample_rate)
-    loudest = max(decibels.max().item(), QUIETEST_DECIBELS)
+def draw_spectrogram(
+    axes: "Axes", decibels: Tensor, centres: Tensor, seconds: float, loudest: float
+) -> None:
+    """Draw what `mel_picture` gives, with its scale in Hz.
+
+    Args:
+        axes: to draw in.
+        decibels: `[bands, F]`.
+        centres: of the bands, in Hz.
+        seconds: that the frames last together.
+        loudest: has the brightest colour.
+    """
+    loudest = max(loudest, QUIETEST_DECIBELS)
     axes.imshow(
         decibels.numpy(),
         origin="lower",
@@ -174,7 +185,7 @@ def _draw(axes: "Axes", audio: Tensor, sample_rate: int) -> None:
         cmap="magma",
         vmin=loudest - RANGE_DECIBELS,
         vmax=loudest,
-        extent=(0, len(audio) / sample_rate, -0.5, len(centres) - 0.5),
+        extent=(0, seconds, -0.5, len(centres) - 0.5),
         interpolation="nearest",
     )
     # bands lie evenly on the axis, so a frequency lies where it falls between two centres

@@ -67,7 +67,20 @@ class Picture:
     image: Path
 
 
-Part = str | Table | Player | Picture
+@dataclass(frozen=True)
+class Folded:
+    """Parts that are there for those who open them.
+
+    Args:
+        title: seen at once.
+        parts: paragraphs, tables, pictures, players.
+    """
+
+    title: str
+    parts: "Sequence[Part]"
+
+
+Part = str | Table | Player | Picture | Folded
 
 
 @dataclass(frozen=True)
@@ -128,6 +141,10 @@ def _parts(parts: Iterator[Part]) -> Iterator[str]:
             yield (
                 f'<figure><div class="wide"><img src="{_data(part.image)}" alt="{caption}"></div>'
                 f"<figcaption>{caption}</figcaption></figure>"
+            )
+        elif isinstance(part, Folded):
+            yield (
+                f"<details><summary>{escape(part.title)}</summary>\n{fragment(part.parts)}\n</details>"
             )
 
 
@@ -221,6 +238,7 @@ figure audio { display: block; width: 100%; height: 2.5rem; }
 .wide th, .wide td { text-align: left; padding: 0.4rem 1.5rem 0.4rem 0; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 .wide th { color: var(--soft); font-weight: 600; }
+.wide th:first-child, .wide td:first-child { position: sticky; left: 0; background: var(--paper); }
 .wide .number { text-align: right; font-variant-numeric: tabular-nums; }
 """
 
@@ -232,5 +250,7 @@ main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 1.5rem; letter-spacing: -0.01em; }
 h2 { font-size: 1.15rem; margin: 2.5rem 0 0.75rem; padding-top: 1rem;
   border-top: 1px solid var(--line); }
+details { margin: 1rem 0; }
+summary { color: var(--accent); cursor: pointer; }
 p { max-width: 46rem; margin: 0.5rem 0 1rem; white-space: pre-line; overflow-wrap: anywhere; }
 """
