@@ -36,8 +36,9 @@ def codec_delay(references: Sequence[Tensor], degraded: Sequence[Tensor], sample
     step, most = round(STEP_SECONDS * sample_rate), round(MOST_SECONDS / STEP_SECONDS)
     pairs = list(zip(references, degraded, strict=True))
     total = torch.zeros(2 * most + 1, dtype=torch.float64)
-    for pair in pairs:
-        total += correlation(*(_spectra(audio, sample_rate, step) for audio in pair), most)
+    for first, second in pairs:
+        spectra = [_spectra(audio, sample_rate, step) for audio in (first, second)]
+        total += correlation(spectra[0], spectra[1], most)
     found = int(total.argmax()) - most
 
     def clearness(steps: int) -> float:
