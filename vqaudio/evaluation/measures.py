@@ -184,9 +184,9 @@ def of_systems() -> list[Definition]:
          "what windows overlap are not counted."),
         ("decode_macs_per_second", "multiply-adds, decoding", "1/s", "lower", "The same of decoding."),
     ]  # fmt: skip
+    by = package(OWN)
     return [
-        Definition(name, title, unit, better, None, text, own)
-        for name, title, unit, better, text in rows
+        Definition(name, title, unit, better, None, text, by) for name, title, unit, better, text in rows
     ]
 
 
