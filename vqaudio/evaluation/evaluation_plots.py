@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 2
 MOST_DECIBELS = 30  # of difference that has a colour of its own
+DIFFERENCE = ["#5ab0ff", "#14161b", "#ff9447"]  # too quiet, alike, too loud
 GRID, BOX = "#2b303a", {"facecolor": "#14161b", "edgecolor": "#5b6270", "labelcolor": "#d5d9e0"}
 
 
@@ -90,6 +91,7 @@ def save_difference(
         titles: of both.
     """
     from matplotlib import rc_context
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
     samples = min(len(original), len(made))
@@ -106,12 +108,13 @@ def save_difference(
         first, second = (decibels.clamp(min=loudest - RANGE_DECIBELS) for decibels, _ in pictures)
         image = panels[2].imshow(
             (second - first).numpy(),
-            origin="lower", aspect="auto", cmap="RdBu_r", interpolation="nearest",
+            origin="lower", aspect="auto", interpolation="nearest",
+            cmap=LinearSegmentedColormap.from_list("difference", DIFFERENCE),
             vmin=-MOST_DECIBELS, vmax=MOST_DECIBELS,
             extent=(0, seconds, -0.5, len(first) - 0.5),
         )  # fmt: skip
-        panels[2].set_title("difference: red is too loud, blue too quiet", loc="left")
-        bar = figure.colorbar(image, ax=panels[2], pad=0.01, aspect=10)
+        panels[2].set_title("difference: orange is too loud, blue too quiet", loc="left")
+        bar = figure.colorbar(image, ax=list(panels), pad=0.01, aspect=40)
         bar.set_label("dB", color=STYLE["axes.labelcolor"])
         bar.ax.tick_params(colors=STYLE["ytick.color"])
         panels[2].set_xlabel("seconds")
