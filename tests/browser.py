@@ -21,9 +21,9 @@ ARGUMENTS = [
 ]
 
 _SOUNDS = """
-async () => {
+async (selector) => {
   const found = [];
-  for (const element of document.querySelectorAll("audio")) {
+  for (const element of document.querySelectorAll(selector)) {
     if (element.readyState < 1 && !element.error) await new Promise(done => {
       for (const event of ["loadedmetadata", "error"]) element.addEventListener(event, done);
       element.load();
@@ -75,9 +75,9 @@ class Visit:
     size: str
     faults: list[str] = field(default_factory=list)
 
-    def sounds(self) -> list[Heard]:
+    def sounds(self, selector: str = "audio") -> list[Heard]:
         """Every `<audio>` of the page, loaded and decoded."""
-        return [Heard(*sound) for sound in self.page.evaluate(_SOUNDS)]
+        return [Heard(*sound) for sound in self.page.evaluate(_SOUNDS, selector)]
 
     def overflow(self) -> int:
         """Pixels by which anything lies right of the window, unless it can be scrolled there."""

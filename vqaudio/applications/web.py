@@ -13,7 +13,7 @@ from vqaudio.errors import UserError
 from vqaudio.evaluation.demo import SENTENCE
 from vqaudio.evaluation.report import PARTS_STYLE
 
-UPLOAD_BYTES = 20_000_000
+UPLOAD_BYTES = 20 << 20
 FONTS = ["system-ui", "Segoe UI", "Helvetica Neue", "DejaVu Sans", "sans-serif"]
 
 

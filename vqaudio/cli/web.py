@@ -42,6 +42,6 @@ def web(
             note("no prior for this codec: the page writes no new sound; give one with --prior")
         if not is_loopback(bound):
             note(f"{host}: whoever reaches this machine can use the page, without a password")
-        say(f"open http://{host}:{bound.getsockname()[1]}, and end it with Ctrl-C")
         with suppress(KeyboardInterrupt):
+            say(f"open http://{host}:{bound.getsockname()[1]}, and end it with Ctrl-C")
             serve(app, bound)
