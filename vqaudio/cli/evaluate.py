@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vqaudio.evaluation.evaluate import Watch
     from vqaudio.evaluation.results import Definition, Summary
 
-CELL, HEAD = 29, 32  # columns of a terminal
+CELL, HEAD = 24, 32  # columns of a terminal
 
 
 def evaluate(

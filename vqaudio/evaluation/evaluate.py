@@ -262,7 +262,7 @@ def _cost(run: _Run, maker: CodecMaker) -> Cost:
     """What a codec costs, on the first few seconds that can be read."""
     rate = maker.codec.sample_rate
     audio = torch.zeros(0)
-    for sound, original in _readable(run.sounds, rate):
+    for original in _readable(run.sounds, rate):
         audio = torch.cat([audio, original])[: round(COST_SECONDS * rate)]
         if len(audio) == round(COST_SECONDS * rate):
             break
@@ -292,16 +292,16 @@ def _crashed_keeping(task: Keep) -> list[str]:
 
 def _program_maker(program: Program, sounds: Sequence[Sound], rate: int) -> ProgramMaker:
     """A program with its delay, found on the first few sounds."""
-    originals = [audio for _, audio in islice(_readable(sounds, rate), DELAY_SOUNDS)]
+    originals = list(islice(_readable(sounds, rate), DELAY_SOUNDS))
     made = [program.code(audio, rate).audio for audio in originals]
     system = System(program.name, "program", program.name, version=program.version)
     return ProgramMaker(program, (system,), codec_delay(originals, made, rate) if made else 0)
 
 
-def _readable(sounds: Sequence[Sound], rate: int) -> Iterator[tuple[Sound, Tensor]]:
+def _readable(sounds: Sequence[Sound], rate: int) -> Iterator[Tensor]:
     for sound in sounds:
         with suppress(UserError):
-            yield sound, read_original(sound, rate)[0]
+            yield read_original(sound, rate)[0]
 
 
 def _stems(sounds: Sequence[Sound]) -> dict[str, str]:

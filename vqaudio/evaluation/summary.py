@@ -73,8 +73,7 @@ def code_figures(
     bits = sum(use.frames * use.corrected_entropy_bits for use in uses)
     return {
         "nominal_bits_per_second": sum(rates[use.level] * math.log2(use.size) for use in uses),
-        "effective_bits_per_second": sum(use.frames * use.corrected_entropy_bits for use in uses)
-        / seconds,
+        "effective_bits_per_second": bits / seconds,
         "tokens_per_second": sum(rates[use.level] for use in uses),
         "codebooks": [_codebook(use) for use in uses],
         "shared": shared_information(sounds) if system.whole else [],

@@ -28,7 +28,7 @@ def definition_lines(definitions: Sequence[Definition]) -> list[str]:
     """A line on each figure: what it is, at which rate, computed by what, and its other names."""
     return [
         f"{_head(one)}: {one.definition} "
-        f"({', '.join(filter(None, [_rate(one), f'{one.better} is better', one.computed_by]))}"
+        f"({', '.join(filter(None, [_rate(one), _better(one), one.computed_by]))}"
         f"{f'; {one.also_called}' if one.also_called else ''})"
         for one in definitions
     ]
@@ -60,7 +60,7 @@ def _interval(found: Interval) -> str:
     if found.mean is None or found.low is None or found.high is None:
         return f"none of {found.refused}"
     refused = f", {found.refused} refused" if found.refused else ""
-    return f"{_number(found.mean)} ({_number(found.low)} to {_number(found.high)}{refused})"
+    return f"{_number(found.mean)} [{_number(found.low)}, {_number(found.high)}]{refused}"
 
 
 def _shared(pair: Shared) -> str:
@@ -68,8 +68,8 @@ def _shared(pair: Shared) -> str:
 
 
 def _number(value: float) -> str:
-    """Three decimals, or four digits of larger numbers."""
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"
+    """Three decimals, or one of larger numbers."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def _count(one: Figures) -> str:
@@ -79,6 +79,10 @@ def _count(one: Figures) -> str:
 def _head(one: Definition) -> str:
     unit = "" if not one.unit or one.unit in one.title else f" [{one.unit}]"
     return f"{one.title}{unit}"
+
+
+def _better(one: Definition) -> str:
+    return f"{one.better} is better" if one.better else ""
 
 
 def _rate(one: Definition) -> str:
