@@ -7,6 +7,7 @@ from pathlib import Path
 from vqaudio.audio import read_audio, write_audio
 from vqaudio.codec.model import Codec
 from vqaudio.evaluation.code_use import codebook_use
+from vqaudio.evaluation.measures import of_systems
 from vqaudio.evaluation.results import (
     ORIGINAL,
     PER_FILE,
@@ -25,6 +26,7 @@ from vqaudio.evaluation.results import (
 )
 
 DEFINITIONS = [
+    *of_systems(),
     Definition("stoi", "STOI", "", "higher", 10_000, "Intelligibility.", "pystoi 0.4", "VERSA: stoi"),
     Definition("mel", "mel distance", "", "lower", 16_000, "Difference of mel spectra.", "vqaudio 1"),
     Definition("si_sdr", "SI-SDR", "dB", "higher", None, "Signal to distortion.", "vqaudio 1"),

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from math import floor, log10
 from pathlib import Path
 
 import torch
@@ -11,7 +10,6 @@ from vqaudio.audio import AnyPath, mono, read_audio, resample
 from vqaudio.evaluation.code_use import CodebookUse
 from vqaudio.evaluation.evaluation_plots import save_difference, save_measures
 from vqaudio.evaluation.excerpts import LONGEST_SECONDS, excerpts
-from vqaudio.evaluation.measures import of_systems
 from vqaudio.evaluation.plots import save_codebook_use
 from vqaudio.evaluation.report import Folded, Part, Picture, Player, Section, Table, write_page
 from vqaudio.evaluation.results import (
@@ -20,18 +18,16 @@ from vqaudio.evaluation.results import (
     Definition,
     Figures,
     Heard,
-    Interval,
     Result,
     Summary,
     read_per_file,
     read_summary,
 )
+from vqaudio.evaluation.summary_table import summary_table
 
 PAGE = "index.html"
 PANELS = 6  # measures in the picture of rate and distortion
 WORST = 10
-ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
-NO_VALUE = "-"
 
 
 def write_evaluation_page(out: AnyPath) -> Path:
@@ -92,18 +88,12 @@ class _Page:
     def in_figures(self) -> Iterator[Part]:
         summary = self.summary
         yield (
-            f"{summary.sounds} sounds, {summary.seconds / 60:.1f} minutes. In square brackets the 95 % "
-            "interval of each mean, by bootstrap over the sounds; in round ones, how many sounds the "
-            "measure refused. Arrows point to the better side."
+            f"{summary.sounds} sounds, {summary.seconds / 60:.1f} minutes. In brackets the 95 % interval of "
+            "each mean, by bootstrap over the sounds; refused are those that a measure could not judge."
         )
-        definitions = _definitions(summary)
-        rows = [
-            [_head(one), *(_cell(figures, one) for figures in summary.figures)] for one in definitions
-        ]
-        counts = [["sounds (failed)", *(f"{one.sounds} ({one.failed})" for one in summary.figures)]]
-        kept = [row for row in rows if set(row[1:]) != {NO_VALUE}]
-        yield Table(["", *(one.system.name for one in summary.figures)], [*counts, *kept])
-        yield Folded("What each figure is, and what computes it", [_meanings(definitions)])
+        found = summary_table(summary, summary.figures)
+        yield Table(found.columns, [[row[0], *map(_unbroken, row[1:])] for row in found.rows])
+        yield Folded("What each figure is, and what computes it", [_meanings(summary.definitions)])
         versions = [[name, version] for name, version in summary.versions.items()]
         versions += [
             [one.system.name, one.system.version] for one in summary.figures if one.system.version
@@ -150,7 +140,7 @@ class _Page:
             [heard.id, *(_plain(result.measures.get(one.name) if result else None) for one in shown)]
             for heard, result in measured
         ]
-        yield Table(["sound", *(_head(one) for one in shown)], rows)
+        yield Table(["sound", *(one.title for one in shown)], rows)
         for number, heard in enumerate(self.worst, start=1):
             yield f"{number}. {heard.id}"
             yield from self.players(heard, [None, self.summary.figures[0]])
@@ -202,29 +192,24 @@ class _Page:
             yield Table(["this", "tells about this", "bits", "and by chance"], rows)
 
 
-def _definitions(summary: Summary) -> list[Definition]:
-    """Of the table's rows: what is asked of systems, then of sounds."""
-    there = {one.name for one in summary.definitions}
-    return [*(one for one in of_systems() if one.name not in there), *summary.definitions]
-
-
 def _meanings(definitions: Sequence[Definition]) -> Table:
     rows = [
         [
             one.title,
             one.definition,
+            one.better,
             f"{one.sample_rate / 1000:g} kHz" if one.sample_rate else "its own",
             one.computed_by,
             one.also_called,
         ]
         for one in definitions
     ]
-    return Table(["figure", "what it is", "at most at", "by", "elsewhere"], rows)
+    return Table(["figure", "what it is", "better", "at most at", "by", "elsewhere"], rows)
 
 
-def _head(one: Definition) -> str:
-    unit = f", {one.unit}" if one.unit and one.unit not in one.title else ""
-    return f"{one.title}{unit}{ARROWS.get(one.better, '')}"
+def _unbroken(cell: str | int | float) -> str:
+    """A mean with its interval, on one line."""
+    return str(cell).replace(" ", "\u00a0") if "[" in str(cell) else str(cell)
 
 
 def _is_point(figures: Figures, one: Definition) -> bool:
@@ -232,35 +217,5 @@ def _is_point(figures: Figures, one: Definition) -> bool:
     return bool(figures.nominal_bits_per_second and found and found.mean is not None)
 
 
-def _cell(figures: Figures, one: Definition) -> str:
-    if one.name in figures.measures:
-        return _interval(figures.measures[one.name])
-    value = getattr(figures, one.name, None) or getattr(figures.cost, one.name, None)
-    return _amount(value) if isinstance(value, int | float) else NO_VALUE
-
-
-def _interval(found: Interval) -> str:
-    """Such as `0.873 [0.860, 0.886] (2)`, on one line."""
-    refused = f" ({found.refused})" if found.refused else ""
-    if found.mean is None or found.low is None or found.high is None:
-        return f"{NO_VALUE}{refused}"
-    places = _places(max(map(abs, (found.mean, found.low, found.high))))
-    mean, low, high = (f"{value:.{places}f}" for value in (found.mean, found.low, found.high))
-    return f"{mean} [{low}, {high}]{refused}".replace(" ", "\u00a0")
-
-
 def _plain(value: float | None) -> str:
-    return NO_VALUE if value is None else f"{value:.{_places(abs(value))}f}"
-
-
-def _places(size: float) -> int:
-    """Decimals that show three digits."""
-    return min(max(2 - floor(log10(size)), 0), 4) if size > 0 else 2
-
-
-def _amount(value: float) -> str:
-    """Such as `6.84 M`; what is small stands as it is."""
-    for scale, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= scale:
-            return f"{value / scale:.3g}\u00a0{letter}"
-    return f"{value:.3g}"
+    return "-" if value is None else f"{value:.3g}"

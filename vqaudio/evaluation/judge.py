@@ -1,5 +1,6 @@
 """One sound through all systems and measures: what a worker process does."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,8 @@ def measure(
         if one.costly and not whole:
             continue
         try:
-            values[one.name] = one.compute(reference[:length], degraded[:length], rate)
+            value = one.compute(reference[:length], degraded[:length], rate)
+            values[one.name] = value if value is not None and math.isfinite(value) else None
         except Exception as error:  # a defect of one measure leaves the others standing
             values[one.name] = None
             notes.append(printable(f"{one.name}: {type(error).__name__}: {error}"))

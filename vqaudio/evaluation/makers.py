@@ -60,6 +60,11 @@ class CodecMaker:
     systems: tuple[System, ...]
     delay: int = 0
 
+    @property
+    def codec(self) -> Codec:
+        """It itself, loaded once a process."""
+        return _codec(self.model)
+
     def make(self, sound: Sound, audio: Tensor, rate: int, wanted: Collection[str]) -> Iterator[Made]:
         """Encode and decode a sound.
 
@@ -72,7 +77,7 @@ class CodecMaker:
         Raises:
             UserError: see `Codec.encode`.
         """
-        codec = _codec(self.model)
+        codec = self.codec
         if not all(codec.codebook_sizes):
             for system in self._wanted(wanted):
                 levels = len(system.quantizers)
@@ -132,6 +137,8 @@ class FolderMaker:
 
     def make(self, sound: Sound, audio: Tensor, rate: int, wanted: Collection[str]) -> Iterator[Made]:
         """Read the partner of a sound; see `CodecMaker.make`. It may have another length."""
+        if sound.id not in self.partners:
+            raise UserError(f"{sound.path}: no sound of this name in {self.systems[0].model}")
         made, own_rate = read_audio(self.partners[sound.id])
         notes = [] if own_rate == rate else [f"resampled from {own_rate} to {rate} Hz"]
         if made.shape[0] > 1:

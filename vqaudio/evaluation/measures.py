@@ -29,6 +29,8 @@ from vqaudio.evaluation.waveform import sdr, si_sdr
 
 GROUP, OWN = "vqaudio.measures", "vqaudio"
 WIDE, NARROW = 16_000, 8_000
+# taken of whole systems only, so that a curve of four points costs little more than its end
+COSTLY = {"pesq_nb", "sdr", "f0_corr", "f0_rmse_hz", "f0_rmse_cents", "voicing_error"}
 Compute = Callable[[Tensor, Tensor, int], float | None]
 
 
@@ -39,7 +41,7 @@ class Measure:
     Args:
         definition: what the figure is.
         compute: gives it.
-        costly: so slow that it is only taken of whole systems, not along a rate-distortion curve.
+        costly: taken of whole systems only, not along a rate-distortion curve.
     """
 
     definition: Definition
@@ -93,7 +95,7 @@ def built_in() -> list[Measure]:
          "Perceptual evaluation of speech quality, wide band (ITU-T P.862.2), 1.0 to 4.6.",
          "Codec-SUPERB: pesq, pesq-wb; VERSA: pesq"),
         (pesq_narrow, "pesq_nb", "PESQ-NB", "", "higher", WIDE, by("pesq"),
-         "The same of the telephone band (ITU-T P.862.1), for codecs that have no other.",
+         "Perceptual evaluation of speech quality, telephone band (ITU-T P.862.1), 1.0 to 4.6.",
          "VERSA: pesq at 8 kHz"),
         (stoi, "stoi", "STOI", "", "higher", 10_000, by("pystoi"),
          "Short-time objective intelligibility (Taal et al. 2011), up to 1.",
@@ -123,13 +125,13 @@ def built_in() -> list[Measure]:
          "Mel-cepstral distortion, orders 1 to 24 of the DCT of 80 log mel bands, no time alignment.",
          "VERSA: mcd, there of WORLD's envelope"),
         (f0_correlation, "f0_corr", "F0 correlation", "", "higher", WIDE, by("librosa"),
-         "Pearson's correlation of F0 (pYIN, 65 to 500 Hz) where both sounds are voiced.",
+         "Pearson's correlation of F0 (pYIN, 65 to 400 Hz) where both sounds are voiced.",
          "Codec-SUPERB: f0corr, by Praat; VERSA: f0corr, by WORLD"),
         (f0_rmse_hz, "f0_rmse_hz", "F0 RMSE, Hz", "Hz", "lower", WIDE, by("librosa"),
          "RMS difference of F0 where both sounds are voiced.",
          "VERSA: f0rmse, by WORLD"),
         (f0_rmse_cents, "f0_rmse_cents", "F0 RMSE, cents", "cents", "lower", WIDE, by("librosa"),
-         "The same in hundredths of a semitone, so that high and low voices compare.",
+         "RMS difference of F0 in hundredths of a semitone, so that high and low voices compare.",
          ""),
         (voicing_error, "voicing_error", "voicing error", "", "lower", WIDE, by("librosa"),
          "Share of frames that are voiced in one of both sounds only.",
@@ -139,7 +141,7 @@ def built_in() -> list[Measure]:
         Measure(
             Definition(name, title, unit, better, rate, definition, computed_by, also_called),
             compute,
-            costly=computed_by == by("librosa"),
+            costly=name in COSTLY,
         )
         for compute, name, title, unit, better, rate, computed_by, definition, also_called in rows
     ]
@@ -171,18 +173,20 @@ def of_systems() -> list[Definition]:
         ("used", "codes used", "", "higher", "Distinct codes that came, codebook by codebook."),
         ("perplexity", "perplexity", "codes", "higher",
          "2 to the entropy of a codebook's frequencies: as many equally frequent codes."),
-        ("shared", "shared information", "bit", "lower",
+        ("shared", "shared information", "bit", "",
          "Mutual information of a coarse and a fine code, less that of coarse codes in random order."),
         ("encode_rtf", "real-time factor, encoding", "", "lower",
-         "Seconds of one core for a second of sound, the best of three, one thread."),
-        ("decode_rtf", "real-time factor, decoding", "", "lower", "The same of decoding."),
+         "Seconds of one core to encode a second of sound, on one thread, the best of three."),
+        ("decode_rtf", "real-time factor, decoding", "", "lower",
+         "Seconds of one core to decode a second of sound, on one thread, the best of three."),
         ("peak_memory_bytes", "peak memory", "bytes", "lower",
          "Resident, of a new process that loads the codec, encodes and decodes 10 s or less."),
         ("parameters", "parameters", "", "lower", "Numbers that were learned."),
         ("encode_macs_per_second", "multiply-adds, encoding", "1/s", "lower",
-         "Of convolutions, matrices, mel filters and codebook searches; Fourier transforms, norms and "
+         "To encode a second of sound: of convolutions, matrices, mel filters and codebook searches; Fourier transforms, norms and "
          "what windows overlap are not counted."),
-        ("decode_macs_per_second", "multiply-adds, decoding", "1/s", "lower", "The same of decoding."),
+        ("decode_macs_per_second", "multiply-adds, decoding", "1/s", "lower",
+         "To decode a second of sound, counted as for encoding."),
     ]  # fmt: skip
     by = package(OWN)
     return [

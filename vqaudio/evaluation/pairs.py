@@ -31,7 +31,7 @@ def correlation(reference: Tensor, degraded: Tensor, most: int) -> Tensor:
     Returns:
         `[2 * most + 1]`, from -1 to 1 by the energy of the whole sequences; 0 where one is silent.
     """
-    length = reference.shape[-1] + degraded.shape[-1]
+    length = fft_length(reference.shape[-1] + degraded.shape[-1])
     spectra = [torch.fft.rfft(x.double(), length) for x in (reference, degraded)]
     products = torch.fft.irfft(spectra[0].conj() * spectra[1], length)
     products = products.reshape(-1, length).sum(0)
@@ -40,6 +40,11 @@ def correlation(reference: Tensor, degraded: Tensor, most: int) -> Tensor:
     within = steps.abs() < length // 2
     found = torch.where(within, products[steps % length], 0.0)
     return found / norm if norm > 0 else torch.zeros(len(steps), dtype=torch.float64)
+
+
+def fft_length(samples: int) -> int:
+    """The next power of two: transforms of other lengths can be many times slower."""
+    return 1 << (samples - 1).bit_length()
 
 
 def delay_of(reference: Tensor, degraded: Tensor, most: int) -> int:

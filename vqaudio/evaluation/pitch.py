@@ -9,8 +9,8 @@ from torch import Tensor
 from vqaudio.audio import resample
 from vqaudio.evaluation.pairs import check_lengths
 
-LOWEST_HZ, HIGHEST_HZ = 65.0, 500.0  # of speaking voices
-RATE, FRAME, HOP = 16_000, 1024, 256
+LOWEST_HZ, HIGHEST_HZ = 65.0, 400.0  # of speaking voices
+RATE, FRAME, HOP = 16_000, 1024, 320
 PIECE = 60 * RATE  # samples tracked at once, so that memory stays within bounds
 LEAST_VOICED = 10  # frames, voiced in both sounds, to say anything
 
@@ -69,9 +69,9 @@ def voicing_error(reference: Tensor, degraded: Tensor, sample_rate: int) -> floa
 
 
 def track(audio: Tensor, sample_rate: int) -> np.ndarray:
-    """F0 of a sound by pYIN (Mauch and Dixon 2014), 65 to 500 Hz.
+    """F0 of a sound by pYIN (Mauch and Dixon 2014), 65 to 400 Hz.
 
-    At 16 kHz, in frames of 1024 samples every 256, librosa's other settings as they are. Sounds over
+    At 16 kHz, in frames of 1024 samples every 320, librosa's other settings as they are. Sounds over
     a minute are tracked minute by minute.
 
     Args:

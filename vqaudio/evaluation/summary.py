@@ -61,19 +61,19 @@ def code_figures(
         sounds: codes of the whole codec.
         sizes: of its codebooks, per level, per quantizer.
     """
+    if not sounds:
+        return {}
     seconds = sum(codes.duration_seconds for codes in sounds)
     uses = [
         use
         for use in codebook_use(sounds, sizes)
         if use.level < len(system.quantizers) and use.quantizer < system.quantizers[use.level]
     ]
-    if not sounds:
-        return {}
     rates = [sounds[0].sample_rate / hop for hop in sounds[0].hops]
+    bits = sum(use.frames * use.corrected_entropy_bits for use in uses)
     return {
         "nominal_bits_per_second": sum(rates[use.level] * math.log2(use.size) for use in uses),
-        "effective_bits_per_second": sum(use.frames * use.corrected_entropy_bits for use in uses)
-        / seconds,
+        "effective_bits_per_second": bits / seconds,
         "tokens_per_second": sum(rates[use.level] for use in uses),
         "codebooks": [_codebook(use) for use in uses],
         "shared": shared_information(sounds) if system.whole else [],

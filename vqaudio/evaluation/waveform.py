@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from vqaudio.evaluation.pairs import check_lengths, delay_of, without_delay
+from vqaudio.evaluation.pairs import check_lengths, delay_of, fft_length, without_delay
 
 MOST_DELAY_SECONDS = 0.05
 TAPS = 512
@@ -51,13 +51,15 @@ def sdr(reference: Tensor, degraded: Tensor, sample_rate: int) -> float | None:
     check_lengths(reference, degraded)
     if not reference.any():
         return None
-    length = 2 ** math.ceil(math.log2(len(reference) + TAPS))
+    length = fft_length(len(reference) + TAPS)
     first, second = (torch.fft.rfft(audio.double(), length) for audio in (reference, degraded))
     own = torch.fft.irfft(first.abs().square(), length)[:TAPS]
     shared = torch.fft.irfft(first.conj() * second, length)[:TAPS]
     lags = (torch.arange(TAPS)[:, None] - torch.arange(TAPS)[None]).abs()
-    filter_ = torch.linalg.lstsq(own[lags], shared[:, None]).solution[:, 0]
-    return _ratio(shared @ filter_, degraded.double().square().sum())
+    taps, singular = torch.linalg.solve_ex(own[lags], shared)
+    if singular:  # as of a single tone, or of very few samples
+        taps = torch.linalg.lstsq(own[lags], shared[:, None]).solution[:, 0]
+    return _ratio(shared @ taps, degraded.double().square().sum())
 
 
 def _ratio(signal: Tensor, whole: Tensor) -> float | None:
