@@ -123,6 +123,7 @@ def test_a_sound_is_dropped_heard_continued_and_compared(
 
         page.get_by_role("tab", name="New sound").click()
         page.get_by_label("New seconds").first.fill("1.5")
+        page.get_by_label("New seconds").first.press("Tab")
         press(visit, "Sample")
         [new] = heard(visit, "#sampled", 1)
         assert new.seconds == pytest.approx(1.5, abs=0.001)
@@ -135,7 +136,7 @@ def test_a_sound_is_dropped_heard_continued_and_compared(
 
         page.get_by_role("tab", name="Compare").click()
         page.get_by_label("B", exact=True).click()
-        page.get_by_role("option", name="250 bit/s: level 0", exact=False).click()
+        page.get_by_role("option", name="sentence.flac, 250 bit/s: level 0", exact=True).click()
         press(visit, "Compare")
         pair = heard(visit, "#compared", 2)
         assert [sound.seconds for sound in pair] == pytest.approx([SECONDS] * 2, abs=0.001)

@@ -45,9 +45,9 @@ class Rate:
     def title(self) -> str:
         """What is decoded, in a few words."""
         finest, count = len(self.quantizers) - 1, self.quantizers[-1]
-        levels = f"level{'s' if finest else ''} {' + '.join(map(str, range(finest + 1)))}"
-        cut = "" if self.whole else f", {count} codebook{'s' if count > 1 else ''} of level {finest}"
-        return f"{self.bits_per_second:g} bit/s: {levels}{cut}"
+        cut = "" if self.whole else f"{count} codebook{'s' if count > 1 else ''} of "
+        levels = [*(f"level {level}" for level in range(finest)), f"{cut}level {finest}"]
+        return f"{self.bits_per_second:g} bit/s: {' + '.join(levels)}"
 
 
 @dataclass(frozen=True)

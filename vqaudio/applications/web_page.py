@@ -178,7 +178,7 @@ def _hint(text: str) -> str:
 
 STYLE = """
 .gradio-container { background: var(--paper) !important; color: var(--ink); }
-.gradio-container main { max-width: 68rem !important; margin: 0 auto !important; }
+.gradio-container main { width: 100%; max-width: 68rem !important; margin: 0 auto !important; }
 header h1 { font-size: 1.8rem; line-height: 1.2; margin: 0.5rem 0 0.25rem; letter-spacing: -0.01em; }
 header p, .hint { color: var(--soft); margin: 0; }
 .hint { padding: 3rem 1rem; text-align: center; border: 1px dashed var(--line); border-radius: 10px; }

@@ -88,8 +88,8 @@ class _Page:
     def in_figures(self) -> Iterator[Part]:
         summary = self.summary
         yield (
-            f"{summary.sounds} sounds, {summary.seconds / 60:.1f} minutes. In brackets the 95 % interval of "
-            "each mean, by bootstrap over the sounds; refused are those that a measure could not judge."
+            f"{summary.sounds} sounds, {summary.seconds / 60:.1f} minutes. In brackets: the 95 % "
+            "interval of each mean, by bootstrap over the sounds. Refused: what a measure cannot judge."
         )
         found = summary_table(summary, summary.figures)
         yield Table(found.columns, [[row[0], *map(_unbroken, row[1:])] for row in found.rows])
