@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,19 @@ from vqaudio.errors import UserError
 from vqaudio.evaluation.averages import interval
 from vqaudio.evaluation.evaluate import evaluate_codec, evaluate_pairs
 from vqaudio.evaluation.measures import built_in
-from vqaudio.evaluation.results import read_per_file, read_summary
+from vqaudio.evaluation.results import Figures, read_per_file, read_summary
 from vqaudio.model_folder import save_model
 
 CODEC = waveform_codec()  # two levels of one and two codebooks
 CURVE = ["tiny", "tiny@1+1", "tiny@1"]
+
+
+def alike(one: Figures, other: Figures) -> bool:
+    """Whether two have the same measures, but for the last bits that a transform may leave open."""
+    pairs = [(found, other.measures[name]) for name, found in one.measures.items()]
+    return one.measures.keys() == other.measures.keys() and all(
+        astuple(a) == pytest.approx(astuple(b), rel=1e-9) for a, b in pairs
+    )
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +126,7 @@ def test_the_measures_are_those_of_the_codec_called_by_hand(done: Path, data: Pa
 
 def test_the_worst_sounds_are_kept_with_what_each_system_made_of_them(done: Path, data: Path) -> None:
     summary = read_summary(done)
-    ranks = {r.id: r.measures[summary.ranked_by] for r in read_per_file(done) if r.system == "tiny"}
+    ranks = {r.id: r.measures.get(summary.ranked_by) for r in read_per_file(done) if r.system == "tiny"}
     assert summary.heard
     values = [ranks[one.id] for one in summary.heard]
     assert values == sorted(values, key=lambda value: value or 0)
@@ -138,7 +147,8 @@ def test_a_run_goes_on_after_a_kill_and_ends_as_if_there_had_been_none(
     (out / "per_file.jsonl").write_bytes(b"".join(kept) + lines[0][:40])
     evaluate_codec(str(model), find_sounds([data]), out, workers=1)
     again, before = read_summary(out), read_summary(done)
-    assert [one.measures for one in again.figures] == [one.measures for one in before.figures]
+    for one, other in zip(again.figures, before.figures, strict=True):
+        assert alike(one, other)
     after = (out / "per_file.jsonl").read_bytes().splitlines()
     assert len(after) == len(kept) + 2 * len(CURVE)  # the third sound, and the bad one tried again
 
@@ -206,7 +216,7 @@ def test_another_model_stands_beside_it(model: Path, tmp_path: Path, data: Path)
     summary = evaluate_codec(str(model), sounds, tmp_path / "out", [str(other)], workers=1)
     first, last = summary.figures[0], summary.figures[-1]
     assert last.system.name == "other"
-    assert last.measures == first.measures
+    assert alike(last, first)
     assert last.nominal_bits_per_second == first.nominal_bits_per_second
 
 
