@@ -183,8 +183,8 @@ def of_systems() -> list[Definition]:
          "Resident, of a new process that loads the codec, encodes and decodes 10 s or less."),
         ("parameters", "parameters", "", "lower", "Numbers that were learned."),
         ("encode_macs_per_second", "multiply-adds, encoding", "1/s", "lower",
-         "To encode a second of sound: of convolutions, matrices, mel filters and codebook searches; Fourier transforms, norms and "
-         "what windows overlap are not counted."),
+         "To encode a second of sound: of convolutions, matrices, mel filters and codebook searches; "
+         "Fourier transforms, norms and what windows overlap are not counted."),
         ("decode_macs_per_second", "multiply-adds, decoding", "1/s", "lower",
          "To decode a second of sound, counted as for encoding."),
     ]  # fmt: skip
