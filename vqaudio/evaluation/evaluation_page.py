@@ -27,7 +27,7 @@ from vqaudio.evaluation.summary_table import summary_table
 
 PAGE = "index.html"
 PANELS = 6  # measures in the picture of rate and distortion
-WORST = 10
+LISTENED, PICTURED, WORST = 3, 2, 10  # sounds of each kind: more would not be looked through
 
 
 def write_evaluation_page(out: AnyPath) -> Path:
@@ -57,7 +57,7 @@ class _Page:
         self.out, self.folder, self.summary = out, folder, summary
         self.results = {(result.id, result.system): result for result in results}
         self.about = summary.figures[0].system
-        self.typical = [heard for heard in summary.heard if heard.why == "typical"]
+        self.typical = [heard for heard in summary.heard if heard.why == "typical"][:LISTENED]
         self.worst = [heard for heard in summary.heard if heard.why == "worst"][:WORST]
         systems = [ORIGINAL, *(one.system.name for one in summary.figures)]
         wanted = [self.sound(heard, name) for heard in self.typical for name in systems]
@@ -104,13 +104,14 @@ class _Page:
             yield Folded(f"What failed: {len(summary.failures)}", ["\n".join(summary.failures)])
 
     def panels(self) -> list[Definition]:
-        """Measures to draw: the one that ranks first, and only what two points have."""
-        found = [
-            one
+        """Measures to draw: the one that ranks first, then those of the most systems, two at least."""
+        points = {
+            one.name: sum(_is_point(figures, one) for figures in self.summary.figures)
             for one in self.summary.definitions
-            if one.better and sum(_is_point(figures, one) for figures in self.summary.figures) > 1
-        ]
-        return sorted(found, key=lambda one: one.name != self.summary.ranked_by)[:PANELS]
+        }
+        found = [one for one in self.summary.definitions if one.better and points[one.name] > 1]
+        found.sort(key=lambda one: (one.name != self.summary.ranked_by, -points[one.name]))
+        return found[:PANELS]
 
     def level_by_level(self) -> Iterator[Part]:
         own = [one for one in self.summary.figures if one.system.model == self.about.model]
@@ -124,7 +125,8 @@ class _Page:
         for number, heard in enumerate(self.typical, start=1):
             yield f"{number}. {heard.id}"
             yield from self.players(heard, [None, *own, *others])
-            yield from self.difference(heard, number)
+            if number <= PICTURED:
+                yield from self.difference(heard, number)
 
     def worst_sounds(self) -> Iterator[Part]:
         [ranked] = [one for one in self.summary.definitions if one.name == self.summary.ranked_by]

@@ -115,7 +115,7 @@ def save_difference(
         )  # fmt: skip
         panels[2].set_title("difference: orange is too loud, blue too quiet", loc="left")
         bar = figure.colorbar(image, ax=list(panels), pad=0.01, aspect=40)
-        bar.set_label("dB", color=STYLE["axes.labelcolor"])
+        bar.set_label("difference, dB", color=STYLE["axes.labelcolor"])
         bar.ax.tick_params(colors=STYLE["ytick.color"])
         panels[2].set_xlabel("seconds")
         figure.supylabel("Hz", fontsize=9, color=STYLE["axes.labelcolor"])

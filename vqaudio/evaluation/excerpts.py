@@ -6,12 +6,12 @@ from pathlib import Path
 from vqaudio.audio import read_audio, resample, write_audio
 
 LONGEST_SECONDS = 10.0
-MOST_BYTES = 4_000_000  # of all together, before they are a third longer in the page
+MOST_BYTES = 3_000_000  # of all together, before they are a third longer in the page
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
 def excerpts(files: Iterable[Path], folder: Path) -> dict[Path, Path]:
-    """The first ten seconds of each sound: FLAC, or MP3 where all together would be over 4 MB.
+    """The first ten seconds of each sound: FLAC, or MP3 where all together would be over 3 MB.
 
     Browsers decode both without help; MP3 is a quarter as long and hides no fault of a codec at the
     bitrates that are worth a look.

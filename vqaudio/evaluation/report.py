@@ -239,6 +239,7 @@ figure audio { display: block; width: 100%; height: 2.5rem; }
   border-bottom: 1px solid var(--line); }
 .wide th { color: var(--soft); font-weight: 600; }
 .wide th:first-child, .wide td:first-child { position: sticky; left: 0; background: var(--paper); }
+@media (min-width: 48rem) { .wide td:first-child:not(.number) { min-width: 13rem; } }
 .wide .number { text-align: right; font-variant-numeric: tabular-nums; }
 """
 
