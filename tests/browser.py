@@ -17,7 +17,8 @@ LOCAL = ("file:", "data:", "blob:", "http://127.0.0.1:")
 ARGUMENTS = [
     "--no-sandbox",  # root may not run one
     "--proxy-server=127.0.0.1:9",  # nobody there: what is not of this machine fails
-    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream",  # a microphone that hears beeps
+    "--use-fake-ui-for-media-stream",  # and may be used
 ]
 
 _SOUNDS = """

@@ -1,22 +1,17 @@
 """The page to try it, in a real browser, served by a real process that can reach nobody else."""
 
-import os
-import signal
 import socket
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import soundfile
 from playwright.sync_api import expect
 
+from tests.applications.serving import Server, serving
 from tests.browser import SIZES, Heard, Visit, Window
 from tests.sounds import WavMaker
 from vqaudio.applications.studio import LONGEST_SECONDS
@@ -24,52 +19,6 @@ from vqaudio.applications.web import UPLOAD_BYTES
 from vqaudio.evaluation.demo import SENTENCE
 
 SECONDS = soundfile.info(SENTENCE).duration
-
-# The program, in a process that says who is asked beyond this machine, and cannot ask.
-ALONE = """
-import sys
-def watch(event, args):
-    address = args[1] if event == "socket.connect" else args if event == "socket.getaddrinfo" else ""
-    host = address[0] if isinstance(address, tuple) else ""
-    if host and str(host) not in ("127.0.0.1", "localhost", "::1", "0.0.0.0"):
-        print(f"asks {host}", file=sys.stderr, flush=True)
-        raise OSError(f"asks {host}")
-sys.addaudithook(watch)
-from vqaudio.cli.app import main
-main(sys.argv[1:])
-"""
-
-
-class Server(NamedTuple):
-    """A page that is served, and what the process says beside its results."""
-
-    address: str
-    errors: Path
-
-
-@contextmanager
-def serving(folder: Path, *words: str | Path) -> Iterator[Server]:
-    """Serve for a while; the process must end well and leave nothing behind."""
-    temporary, errors = folder / "temporary", folder / "errors"
-    temporary.mkdir()
-    command = [sys.executable, "-c", ALONE, "web", "--port", "0", *map(str, words)]
-    with (
-        errors.open("w") as said,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=said, text=True, cwd=temporary,
-            env={**os.environ, "TMPDIR": str(temporary)},
-        ) as process,
-    ):  # fmt: skip
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line.startswith("open http://"), errors.read_text()
-            yield Server(line.split()[1].rstrip(","), errors)
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=60)
-    assert process.returncode == 0
-    assert list(temporary.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def drop(visit: Visit, path: Path) -> None:
     with visit.page.expect_response("**/upload?**"):
         visit.page.locator("#sound input[type=file]").set_input_files(path)
+    expect(visit.page.get_by_role("button", name="Clear")).to_be_visible()
 
 
 def press(visit: Visit, button: str) -> None:
@@ -142,6 +92,23 @@ def test_a_sound_is_dropped_heard_continued_and_compared(
         assert [sound.seconds for sound in pair] == pytest.approx([SECONDS] * 2, abs=0.001)
         assert "mel spectra differ by" in page.locator("#compared").inner_text()
         check(visit, "compare", pictures=4)
+
+
+def test_a_sound_is_recorded(window: Window, server: Server) -> None:
+    with window.visit(server.address) as visit:
+        press(visit, "Record audio")
+        visit.page.get_by_role("button", name="Record", exact=True).click()
+        stop = visit.page.get_by_role("button", name="Stop").first
+        expect(stop).to_be_visible()
+        visit.page.wait_for_timeout(1500)  # the microphone beeps once a second
+        with visit.page.expect_response("**/upload?**"):
+            stop.click()
+        expect(visit.page.get_by_role("button", name="Play")).to_be_visible()
+        press(visit, "Encode and decode")
+        sounds = heard(visit, "#heard", 3)
+        assert len({sound.seconds for sound in sounds}) == 1
+        assert sounds[0].seconds > 0.5
+        assert visit.faults == []
 
 
 def test_bad_sounds_are_one_clear_line(

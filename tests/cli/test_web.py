@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.applications.test_web import serving
+from tests.applications.serving import serving
 from tests.cli.conftest import Models, Program
 
 

@@ -43,5 +43,6 @@ def web(
         if not is_loopback(bound):
             note(f"{host}: whoever reaches this machine can use the page, without a password")
         with suppress(KeyboardInterrupt):
-            say(f"open http://{host}:{bound.getsockname()[1]}, and end it with Ctrl-C")
+            place = f"[{host}]" if ":" in host else host
+            say(f"open http://{place}:{bound.getsockname()[1]}, and end it with Ctrl-C")
             serve(app, bound)
