@@ -1,5 +1,6 @@
 """The page to try it, in a real browser, served by a real process that can reach nobody else."""
 
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -94,6 +95,22 @@ def test_a_sound_is_dropped_heard_continued_and_compared(
         check(visit, "compare", pictures=4)
 
 
+def test_it_is_dark_where_the_reader_likes_it_so(window: Window, server: Server) -> None:
+    with window.visit(server.address, dark=True) as visit:
+        expect(visit.page.get_by_role("heading", name="vqaudio")).to_be_visible()
+        visit.keep("web-dark")
+        heading, paper = visit.page.evaluate(
+            "[getComputedStyle(document.querySelector('h1')).color,"
+            " getComputedStyle(document.querySelector('.gradio-container')).backgroundColor]"
+        )
+    assert brightness(heading) > 200
+    assert brightness(paper) < 40
+
+
+def brightness(colour: str) -> float:
+    return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
+
+
 def test_a_sound_is_recorded(window: Window, server: Server) -> None:
     with window.visit(server.address) as visit:
         press(visit, "Record audio")
@@ -101,9 +118,9 @@ def test_a_sound_is_recorded(window: Window, server: Server) -> None:
         stop = visit.page.get_by_role("button", name="Stop").first
         expect(stop).to_be_visible()
         visit.page.wait_for_timeout(1500)  # the microphone beeps once a second
-        with visit.page.expect_response("**/upload?**"):
+        with visit.page.expect_response("**/upload**"):
             stop.click()
-        expect(visit.page.get_by_role("button", name="Play")).to_be_visible()
+        expect(visit.page.get_by_role("button", name="Play", exact=True)).to_be_visible()
         press(visit, "Encode and decode")
         sounds = heard(visit, "#heard", 3)
         assert len({sound.seconds for sound in sounds}) == 1

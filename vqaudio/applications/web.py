@@ -11,7 +11,7 @@ from typing import Any
 from vqaudio.applications.studio import Studio
 from vqaudio.errors import UserError
 from vqaudio.evaluation.demo import SENTENCE
-from vqaudio.evaluation.report import PARTS_STYLE
+from vqaudio.evaluation.report import PALETTE, PARTS_STYLE
 
 UPLOAD_BYTES = 20 << 20
 FONTS = ["system-ui", "Segoe UI", "Helvetica Neue", "DejaVu Sans", "sans-serif"]
@@ -91,6 +91,7 @@ def web_app(studio: Studio, title: str, bound: socket.socket) -> Iterator[Any]:
             theme=gradio.themes.Base(
                 primary_hue="sky", neutral_hue="slate", font=FONTS, font_mono=["monospace"]
             ),
+            head=f"<style>{PALETTE}</style>",  # gradio mends other styles, and loses the dark ones
             css=PARTS_STYLE + STYLE,
         )
         yield app

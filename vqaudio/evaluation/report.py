@@ -110,7 +110,7 @@ def write_page(path: str | Path, title: str, sections: Sequence[Section]) -> Non
 
 
 def fragment(parts: Sequence[Part]) -> str:
-    """The HTML of some parts alone, for a page that brings `PARTS_STYLE`.
+    """The HTML of some parts alone, for a page that brings `PALETTE` and `PARTS_STYLE`.
 
     Raises:
         UserError: see `write_page`.
@@ -203,7 +203,7 @@ def _page(title: str, body: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-{PARTS_STYLE}{_STYLE}</style>
+{PALETTE}{PARTS_STYLE}{_STYLE}</style>
 </head>
 <body>
 <main>
@@ -215,14 +215,18 @@ def _page(title: str, body: str) -> str:
 """
 
 
-# Of the parts, on whatever page they stand.
-PARTS_STYLE = """\
+# Colours that every page has, light or dark as the reader's system is.
+PALETTE = """\
 :root { color-scheme: light dark; --ink: #1b1e24; --soft: #5b6270; --paper: #fbfbfa; --card: #ffffff;
   --line: #e1e3e7; --accent: #2b6cb0; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8eaee; --soft: #a0a7b4; --paper: #14161b; --card: #1c1f26; --line: #2f343e;
     --accent: #79b8f3; }
 }
+"""
+
+# Of the parts, on whatever page they stand.
+PARTS_STYLE = """\
 figure { margin: 0 0 1rem; }
 figcaption { color: var(--soft); font-size: 0.9rem; margin: 0.4rem 0; overflow-wrap: anywhere; }
 figure img { display: block; width: 100%; height: auto; border-radius: 6px; }
