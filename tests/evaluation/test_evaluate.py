@@ -153,19 +153,22 @@ def test_a_run_goes_on_after_a_kill_and_ends_as_if_there_had_been_none(
     assert len(after) == len(kept) + 2 * len(CURVE)  # the third sound, and the bad one tried again
 
 
-def test_a_killed_run_leaves_no_worker_and_can_go_on(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_ended_leaves_no_worker_and_can_go_on(
+    how: signal.Signals, model: Path, tmp_path: Path
+) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     for number in range(6):
         write_audio(data / f"{number}.wav", speechlike(1.0, 16000, seed=number)[None], 16000)
     words = ["evaluate", "--codec", model, "--data", data, "--out", out, "--workers", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vqaudio", *map(str, words)], start_new_session=True
-    )
+    command = [sys.executable, "-m", "vqaudio", *map(str, words)]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
     while not (out / "per_file.jsonl").exists() or not (out / "per_file.jsonl").stat().st_size:
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(how)
+    _, said = process.communicate()
+    assert said == ("interrupted; the same command goes on from here\n" if how is signal.SIGINT else "")
     deadline = time.monotonic() + 60
     while left := _session(process.pid):
         assert time.monotonic() < deadline, left
