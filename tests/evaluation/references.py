@@ -113,7 +113,7 @@ def _voicing(a: Array, b: Array, rate: int) -> float:
 
 REFERENCES: dict[str, list[Reference]] = {
     "pesq_wb": [lambda a, b, rate: pesq(rate, a, b, "wb")],
-    "pesq_nb": [lambda a, b, rate: pesq(rate, a, b, "nb")],
+    "pesq_nb": [lambda a, b, rate: pesq(8000, *(soxr.resample(x, rate, 8000) for x in (a, b)), "nb")],
     "stoi": [lambda a, b, rate: stoi(a, b, rate)],
     "estoi": [lambda a, b, rate: stoi(a, b, rate, extended=True)],
     "si_sdr": [_si_sdr],

@@ -10,7 +10,7 @@ from vqaudio.audio import read_audio
 from vqaudio.errors import UserError
 from vqaudio.evaluation.classical import KINDS, find_program, ogg_payload
 from vqaudio.evaluation.delays import codec_delay
-from vqaudio.evaluation.pairs import without_delay
+from vqaudio.evaluation.pairs import delay_of, without_delay
 from vqaudio.evaluation.speech import stoi
 
 # kbit/s and STOI between which each must lie on the sentence that ships
@@ -53,6 +53,16 @@ def test_a_program_gives_the_same_every_time_and_takes_a_single_sample(sentence:
         assert program.code(torch.zeros(1), 16000).audio.ndim == 1
 
 
+def test_the_delay_of_speex_does_not_depend_on_the_length_of_a_sound(sentence: Path) -> None:
+    needs_programs("speex:8")
+    program = find_program("speex:8")
+    assert program is not None
+    audio = read_audio(sentence, 16000)[0][0]
+    for sound in (audio[:30000], torch.cat([audio, audio])):
+        made = program.code(sound, 16000).audio[: len(sound)]
+        assert abs(delay_of(sound, made, 500)) <= 2
+
+
 def test_ogg_payload_counts_packets_but_the_two_first_over_pages() -> None:
     def page(segments: list[int]) -> bytes:
         return b"OggS" + bytes(22) + bytes([len(segments), *segments]) + bytes(sum(segments))
@@ -60,6 +70,7 @@ def test_ogg_payload_counts_packets_but_the_two_first_over_pages() -> None:
     # headers of 19 and 300 bytes, then packets of 10, 255 and, over two pages, 500
     whole = page([19]) + page([255, 45]) + page([10, 255, 0, 255]) + page([245])
     assert ogg_payload(whole) == 10 + 255 + 500
+    assert ogg_payload(whole, packets=2) == 10 + 255
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,11 @@ def test_pesq_falls_with_noise_and_is_highest_without(sentence: Path) -> None:
         assert scores[0] > scores[1] > scores[2] > 1
 
 
+def test_pesq_of_more_than_a_minute_is_none() -> None:
+    sound = speechlike(61, 8000)  # of some 120 syllables, over which the package would crash
+    assert pesq(sound, sound, 8000, "nb") is None
+
+
 def test_pesq_of_silence_or_of_too_little_is_none(sentence: Path) -> None:
     speech = mono(read_audio(sentence, 8000)[0])[0]
     assert pesq(speech[:1000], speech[:1000], 8000, "nb") is None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vqaudio.audio import read_audio, resample, write_audio
+from vqaudio.codes import frames_for
 from vqaudio.errors import UserError
 from vqaudio.sound_files import native_name
 
@@ -19,6 +20,9 @@ LONGEST_SECONDS = 600  # that a program may take for one sound
 CODEC2_RATE = 8_000
 CODEC2_FRAME = 320  # samples, 40 ms: what is left of the last one c2enc would drop
 CODEC2_MODES = ("3200", "2400", "1600", "1400", "1300", "1200", "700C", "450")
+SPEEX_FRAME_SECONDS = 0.02
+# more than a page has: of a file of one page speexdec leaves the encoder's delay in
+SPEEX_FRAMES_AFTER = 260
 OGG_HEADERS = 2  # packets before the first of sound
 OPUS_LONG_FRAMES = 8  # kbit/s, below which frames of 60 ms rather than 20 leave more bits for sound
 
@@ -93,8 +97,13 @@ def find_program(text: str) -> Program | None:
     return Program(kind, setting)
 
 
-def ogg_payload(content: bytes) -> int:
-    """Bytes of the packets of sound in an Ogg file of one stream (RFC 3533), without its headers."""
+def ogg_payload(content: bytes, packets: int | None = None) -> int:
+    """Bytes of the packets of sound in an Ogg file of one stream (RFC 3533), without its headers.
+
+    Args:
+        content: of the file.
+        packets: to count, from the first; by default all.
+    """
     sizes, size, place = [], 0, 0
     while content[place : place + 4] == b"OggS":
         segments = content[place + 27 : place + 27 + content[place + 26]]
@@ -104,7 +113,7 @@ def ogg_payload(content: bytes) -> int:
                 sizes.append(size)
                 size = 0
         place += 27 + len(segments) + sum(segments)
-    return sum(sizes[OGG_HEADERS:])
+    return sum(sizes[OGG_HEADERS:][:packets])
 
 
 def _opus(setting: str, audio: Tensor, rate: int, folder: Path) -> Coded:
@@ -136,10 +145,14 @@ def _codec2(setting: str, audio: Tensor, rate: int, folder: Path) -> Coded:
 def _speex(setting: str, audio: Tensor, rate: int, folder: Path) -> Coded:
     source, coded, made = folder / "a.wav", folder / "a.spx", folder / "b.wav"
     band, width = (16_000, "--wideband") if rate >= 16_000 else (8_000, "--narrowband")
-    write_audio(source, resample(audio[None], rate, band), band)
+    frame = round(SPEEX_FRAME_SECONDS * band)
+    sound = resample(audio[None], rate, band)
+    padded = torch.nn.functional.pad(sound, (0, SPEEX_FRAMES_AFTER * frame))
+    write_audio(source, padded, band)
     _run(["speexenc", width, "--quality", setting, str(source), str(coded)])
     _run(["speexdec", str(coded), str(made)])
-    return Coded(resample(read_audio(made)[0], band, rate)[0], 8 * ogg_payload(coded.read_bytes()))
+    payload = ogg_payload(coded.read_bytes(), packets=frames_for(sound.shape[1], frame))
+    return Coded(resample(read_audio(made)[0], band, rate)[0], 8 * payload)
 
 
 @dataclass(frozen=True)

@@ -1,31 +1,26 @@
 """How good is it: a codec, or a folder of sounds that somebody made of others, judged and compared."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from vqaudio.cores import default_workers
 from vqaudio.corpus.manifest import Sound, file_names, find_sounds
 from vqaudio.corpus.resynthesis import sound_paths
 from vqaudio.errors import UserError
-from vqaudio.evaluation.classical import Program, find_program
+from vqaudio.evaluation.classical import find_program
 from vqaudio.evaluation.cost import measure_cost
-from vqaudio.evaluation.delays import codec_delay
 from vqaudio.evaluation.journal import Journal, claim, inputs_hash, read_codes
 from vqaudio.evaluation.judge import Bench, Keep, Outcome, Task, begin, failed, judge, keep
 from vqaudio.evaluation.makers import (
     CodecMaker,
     FolderMaker,
     Maker,
-    ProgramMaker,
     codec_maker,
-    read_original,
+    program_maker,
+    readable,
 )
 from vqaudio.evaluation.measures import agreements, find_measures, of_systems, versions
 from vqaudio.evaluation.pool import run_tasks
@@ -44,7 +39,6 @@ from vqaudio.evaluation.summary import code_figures, failures_of, figures_of, he
 
 Results = Mapping[tuple[str, str], Result]  # by the id of the sound and the name of the system
 
-DELAY_SOUNDS = 5  # by which the delay of a program is found
 COST_SECONDS = 10.0
 
 
@@ -123,7 +117,7 @@ def evaluate_codec(
             makers.append(codec_maker(text, curve=False))
         else:
             watch.stage(f"finding the delay of {program.name}", 0)
-            makers.append(_program_maker(program, sounds, rate))
+            makers.append(program_maker(program, sounds, rate))
     return _evaluate(_Run(sounds, tuple(makers), rate, out), workers, watch)
 
 
@@ -240,29 +234,26 @@ def _figures(
 ) -> list[Figures]:
     """What was found of the systems of a maker."""
     delay = maker.delay / run.sample_rate if run.sample_rate else 0.0
-    cost = _cost(run, maker) if isinstance(maker, CodecMaker) else Cost()
+    codec = maker if isinstance(maker, CodecMaker) else None
+    cost = _cost(run, codec) if codec else Cost()
+    codes = read_codes(run.out, codec.systems[0].name) if codec else {}
+    there = [codes[sound.id] for sound in run.sounds if sound.id in codes]
     found = []
     for system in maker.systems:
         of_system = [results[sound.id, system.name] for sound in run.sounds]
         figures = figures_of(system, of_system, definitions, delay, cost if system.whole else Cost())
-        if isinstance(maker, CodecMaker):
-            figures = replace(figures, **_of_codes(run, maker, system))
+        if codec:
+            said = code_figures(system, there, codec.codec.codebook_sizes)
+            figures = replace(figures, **said)
         found.append(figures)
     return found
-
-
-def _of_codes(run: _Run, maker: CodecMaker, system: System) -> dict[str, Any]:
-    """What the codes of a codec say of one of its systems."""
-    codes = read_codes(run.out, maker.systems[0].name)
-    there = [codes[sound.id] for sound in run.sounds if sound.id in codes]
-    return code_figures(system, there, maker.codec.codebook_sizes)
 
 
 def _cost(run: _Run, maker: CodecMaker) -> Cost:
     """What a codec costs, on the first few seconds that can be read."""
     rate = maker.codec.sample_rate
     audio = torch.zeros(0)
-    for original in _readable(run.sounds, rate):
+    for original in readable(run.sounds, rate):
         audio = torch.cat([audio, original])[: round(COST_SECONDS * rate)]
         if len(audio) == round(COST_SECONDS * rate):
             break
@@ -288,20 +279,6 @@ def _keep_sounds(
 
 def _crashed_keeping(task: Keep) -> list[str]:
     return [f"{task.sound.path}: ends the process that keeps it; leave it out"]
-
-
-def _program_maker(program: Program, sounds: Sequence[Sound], rate: int) -> ProgramMaker:
-    """A program with its delay, found on the first few sounds."""
-    originals = list(islice(_readable(sounds, rate), DELAY_SOUNDS))
-    made = [program.code(audio, rate).audio for audio in originals]
-    system = System(program.name, "program", program.name, version=program.version)
-    return ProgramMaker(program, (system,), codec_delay(originals, made, rate) if made else 0)
-
-
-def _readable(sounds: Sequence[Sound], rate: int) -> Iterator[Tensor]:
-    for sound in sounds:
-        with suppress(UserError):
-            yield read_original(sound, rate)[0]
 
 
 def _stems(sounds: Sequence[Sound]) -> dict[str, str]:

@@ -1,8 +1,10 @@
 """What is judged: codecs, points of their curves, classical programs and folders of sounds."""
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -15,11 +17,13 @@ from vqaudio.corpus.manifest import Sound
 from vqaudio.errors import UserError
 from vqaudio.evaluation.classical import Program
 from vqaudio.evaluation.code_use import agreement
+from vqaudio.evaluation.delays import codec_delay
 from vqaudio.evaluation.pairs import without_delay
 from vqaudio.evaluation.results import System
 from vqaudio.model_folder import load
 
 QUIETER = 10 ** (-6 / 20)
+DELAY_SOUNDS = 5  # by which the delay of a program is found
 MOST_POINTS = 8  # of a curve; of codecs with more codebooks only whole levels are points
 
 
@@ -172,6 +176,26 @@ def codec_maker(model: str, curve: bool) -> CodecMaker:
         for point in points
     ]
     return CodecMaker(model, tuple(systems[::-1]))
+
+
+def program_maker(program: Program, sounds: Sequence[Sound], sample_rate: int) -> ProgramMaker:
+    """A program to be judged, with its delay, which is found on the first few sounds.
+
+    Raises:
+        UserError: the program failed, or pystoi is not installed.
+    """
+    originals = list(islice(readable(sounds, sample_rate), DELAY_SOUNDS))
+    made = [program.code(audio, sample_rate).audio for audio in originals]
+    system = System(program.name, "program", program.name, version=program.version)
+    delay = codec_delay(originals, made, sample_rate) if made else 0
+    return ProgramMaker(program, (system,), delay)
+
+
+def readable(sounds: Sequence[Sound], sample_rate: int) -> Iterator[Tensor]:
+    """Those sounds that can be read, float32 `[T]` each."""
+    for sound in sounds:
+        with suppress(UserError):
+            yield read_original(sound, sample_rate)[0]
 
 
 def read_original(sound: Sound, sample_rate: int | None) -> tuple[Tensor, int]:

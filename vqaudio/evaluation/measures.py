@@ -77,9 +77,8 @@ def pesq_wide(reference: Tensor, degraded: Tensor, sample_rate: int) -> float | 
 
 
 def pesq_narrow(reference: Tensor, degraded: Tensor, sample_rate: int) -> float | None:
-    """`pesq` of the narrow band, at 16 kHz, or at 8 kHz for sounds of a lower rate."""
-    rate = WIDE if sample_rate >= WIDE else NARROW
-    return pesq(*_at(rate, reference, degraded, sample_rate), rate, "nb")
+    """`pesq` of the narrow band, at 8 kHz as telephones have it; at 16 kHz it is another figure."""
+    return pesq(*_at(NARROW, reference, degraded, sample_rate), NARROW, "nb")
 
 
 def estoi(reference: Tensor, degraded: Tensor, sample_rate: int) -> float | None:
@@ -94,9 +93,9 @@ def built_in() -> list[Measure]:
         (pesq_wide, "pesq_wb", "PESQ-WB", "", "higher", WIDE, by("pesq"),
          "Perceptual evaluation of speech quality, wide band (ITU-T P.862.2), 1.0 to 4.6.",
          "Codec-SUPERB: pesq, pesq-wb; VERSA: pesq"),
-        (pesq_narrow, "pesq_nb", "PESQ-NB", "", "higher", WIDE, by("pesq"),
+        (pesq_narrow, "pesq_nb", "PESQ-NB", "", "higher", NARROW, by("pesq"),
          "Perceptual evaluation of speech quality, telephone band (ITU-T P.862.1), 1.0 to 4.6.",
-         "VERSA: pesq at 8 kHz"),
+         "VERSA: pesq, of sounds at 8 kHz"),
         (stoi, "stoi", "STOI", "", "higher", 10_000, by("pystoi"),
          "Short-time objective intelligibility (Taal et al. 2011), up to 1.",
          "Codec-SUPERB: stoi; VERSA: stoi"),

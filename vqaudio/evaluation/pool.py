@@ -58,7 +58,7 @@ def run_tasks(
             try:
                 yield from _until_broken(pool, work, waiting, AHEAD * workers, lost)
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)  # what is at work is waited for
                 raise
         if not lost:
             return

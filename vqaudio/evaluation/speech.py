@@ -9,6 +9,8 @@ from torch import Tensor
 from vqaudio.errors import UserError
 from vqaudio.evaluation.pairs import check_lengths
 
+LONGEST_SECONDS = 60  # for PESQ
+
 
 def stoi(reference: Tensor, degraded: Tensor, sample_rate: int, extended: bool = False) -> float | None:
     """Short-time objective intelligibility (Taal et al. 2011), or its extended form (2016).
@@ -50,7 +52,9 @@ def pesq(
         band: narrow or wide.
 
     Returns:
-        1.0 to 4.6; None where it finds no speech, or less than a quarter of a second.
+        1.0 to 4.6; None where it finds no speech, less than a quarter of a second, or more than a
+        minute: P.862 is for the length of sentences, and the package ends the process that gives it
+        more than 50 utterances.
 
     Raises:
         UserError: pesq is not installed.
@@ -61,6 +65,8 @@ def pesq(
         from pesq import pesq as measure
     except ImportError:
         raise UserError("PESQ needs pesq: install vqaudio with the extra `eval`") from None
+    if len(reference) > LONGEST_SECONDS * sample_rate:
+        return None
     if not reference.any():  # it would divide by the loudest sample
         return None
     try:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from vqaudio.codes import Codes
 from vqaudio.corpus.manifest import Sound
@@ -53,7 +54,7 @@ def figures_of(
 
 def code_figures(
     system: System, sounds: Sequence[Codes], sizes: Sequence[Sequence[int]]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """What the codes of all sounds say of a system, as fields of `Figures`.
 
     Args:
