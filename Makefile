@@ -32,7 +32,7 @@ dist: $(VENV)/.installed
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist demo screenshots *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find vqaudio tests benchmarks egs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

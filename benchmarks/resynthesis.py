@@ -18,7 +18,10 @@ from torch import Tensor
 import vqaudio
 from vqaudio.audio import mono, read_audio
 from vqaudio.corpus.manifest import find_sounds
-from vqaudio.evaluation.metrics import average, codebook_use, mel_distance, pesq, stoi
+from vqaudio.evaluation.averages import average
+from vqaudio.evaluation.code_use import codebook_use
+from vqaudio.evaluation.spectral import mel_distance
+from vqaudio.evaluation.speech import pesq, stoi
 
 Measure = Callable[[Tensor, Tensor], float | None]
 

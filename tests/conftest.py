@@ -14,6 +14,7 @@ from hypothesis import settings
 import vqaudio
 import vqaudio.codec.native
 import vqaudio.prior.native
+from tests.browser import NO_CHROMIUM, SCREENSHOTS, Window, chromium, open_window
 from tests.sounds import WavMaker, tone
 
 # nothing is timed in tests: machines are busy
@@ -99,3 +100,22 @@ def public_folder() -> Iterator[Path]:
 def sentence() -> Path:
     """Real speech: the sentence that ships with the package, 4.4 s at 16 kHz."""
     return Path(vqaudio.__file__).parent / "assets" / "sentence.flac"
+
+
+@pytest.fixture(scope="module")
+def window() -> Iterator[Window]:
+    """A browser to open pages in."""
+    if chromium() is None:
+        pytest.skip(NO_CHROMIUM)
+    with open_window() as window:
+        yield window
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests no browser was there for, or where the pages can be looked at."""
+    skipped = [r for r in terminalreporter.stats.get("skipped", []) if NO_CHROMIUM in str(r.longrepr)]
+    if skipped:
+        files = ", ".join(sorted({report.nodeid.partition("::")[0] for report in skipped}))
+        terminalreporter.write_line(f"{len(skipped)} browser tests left out of {files}: {NO_CHROMIUM}")
+    elif SCREENSHOTS.exists():
+        terminalreporter.write_line(f"screenshots of the pages: {SCREENSHOTS}")

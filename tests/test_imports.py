@@ -175,7 +175,7 @@ NAMES = {
 def test_everything_imported_is_declared() -> None:
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    optional = extras["eval"] + extras["lhotse"] + extras["ray"]
+    optional = extras["eval"] + extras["lhotse"] + extras["ray"] + extras["web"]
     needs = {
         PACKAGE: project["dependencies"] + optional,
         PACKAGE.parent / "tests": project["dependencies"] + optional + extras["test"],

@@ -21,17 +21,13 @@ from vqaudio.cli.terminal import run_script
 from vqaudio.codec.model import Codec
 from vqaudio.codec.passes import decode_levels, encode_sounds
 from vqaudio.corpus.manifest import Sound, read_manifest
-from vqaudio.evaluation.metrics import (
-    average,
-    codebook_use,
-    entropy_bits_per_second,
-    mel_distance,
-    pesq,
-    stoi,
-)
+from vqaudio.evaluation.averages import average
+from vqaudio.evaluation.code_use import codebook_use, entropy_bits_per_second
 from vqaudio.evaluation.plots import save_rate_distortion
 from vqaudio.evaluation.recognizer import Recognizer, recognizer_of
 from vqaudio.evaluation.report import Table
+from vqaudio.evaluation.spectral import mel_distance
+from vqaudio.evaluation.speech import pesq, stoi
 from vqaudio.files import make_folder, write_text
 from vqaudio.training.health import level_health
 from vqaudio.training.losses import SpectralLoss

@@ -11,8 +11,8 @@ from tests.cli.conftest import Models, Program
 from tests.models import waveform_codec
 from tests.sounds import WavMaker, tone
 from vqaudio.corpus.dataset import TokenDataset
+from vqaudio.evaluation.code_use import codebook_use
 from vqaudio.evaluation.demo import LONGEST_SECONDS, SENTENCE, first_seconds, level_table
-from vqaudio.evaluation.metrics import codebook_use
 from vqaudio.model_folder import load
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vqaudio.evaluation.metrics import CodebookUse
+from vqaudio.evaluation.code_use import CodebookUse
 from vqaudio.evaluation.plots import (
     mel_picture,
     save_codebook_use,

@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import typer
 
-from vqaudio.cli import demo, info, reconstruct, sample, synthesize, tokenize, train
+from vqaudio.cli import demo, evaluate, info, reconstruct, sample, synthesize, tokenize, train, web
 from vqaudio.cli.terminal import note, one_line_errors, show_notices
 from vqaudio.errors import UserError
 
 INTERRUPTED = 130
 GOING_ON = {
+    "evaluate": "; the same command goes on from here",
     "tokenize": "; the same command goes on from here",
     "train": "; the same command with --resume goes on from the last checkpoint",
 }
@@ -31,7 +32,9 @@ app.command("tokenize")(tokenize.tokenize)
 app.command("synthesize")(synthesize.synthesize)
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("sample")(sample.sample)
+app.command("evaluate")(evaluate.evaluate)
 app.command("info")(info.info)
+app.command("web")(web.web)
 
 
 def main(args: list[str] | None = None) -> None:

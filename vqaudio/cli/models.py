@@ -48,6 +48,15 @@ def load_prior(name: str | Path) -> Prior:
     return model
 
 
+def shipped_prior(codec: Codec) -> Prior | None:
+    """The shipped prior that reads the codes of a codec; None if there is none."""
+    for config in sorted(SHIPPED.glob(f"*/{CONFIG}")):
+        model = load(config.parent)
+        if isinstance(model, Prior) and model.codec.fingerprint == codec.fingerprint:
+            return model
+    return None
+
+
 def codec_of(fingerprint: str, given: str | None, who: str | Path) -> Codec:
     """The codec that the user names, or else the shipped one that made some codes.
 

@@ -15,7 +15,7 @@ from vqaudio.codec.model import Codec
 from vqaudio.codes import Codes
 from vqaudio.corpus.shards import TokenRow, write_shard
 from vqaudio.errors import UserError
-from vqaudio.evaluation.metrics import CodebookUse, codebook_use
+from vqaudio.evaluation.code_use import CodebookUse, codebook_use
 from vqaudio.evaluation.plots import save_codebook_use, save_spectrograms
 from vqaudio.evaluation.report import Picture, Player, Section, Table, write_page
 from vqaudio.files import make_folder

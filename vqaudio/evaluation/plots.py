@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqaudio.evaluation.metrics import CodebookUse
+from vqaudio.evaluation.code_use import CodebookUse
 from vqaudio.features import magnitude, mel_filters
 from vqaudio.files import replacing
 
@@ -83,12 +83,13 @@ def save_spectrograms(
         for axes in grid.flat[len(sounds) :]:
             axes.set_axis_off()
         for axes, (title, audio) in zip(grid.flat, sounds, strict=False):
-            _draw(axes, audio, sample_rate)
+            decibels, centres = mel_picture(audio, sample_rate)
+            draw_spectrogram(axes, decibels, centres, len(audio) / sample_rate, decibels.max().item())
             axes.set_title(title)
             axes.set_xlim(0, longest)
         figure.supxlabel("seconds", fontsize=9, color=STYLE["axes.labelcolor"])
         figure.supylabel("Hz", fontsize=9, color=STYLE["axes.labelcolor"])
-        _write(figure, path)
+        write_figure(figure, path)
 
 
 def save_codebook_use(path: str | Path, uses: Sequence[CodebookUse]) -> None:
@@ -115,7 +116,7 @@ def save_codebook_use(path: str | Path, uses: Sequence[CodebookUse]) -> None:
             )
             axes.set_xlabel("codes, commonest first")
         panels[0].set_ylabel("% of frames")
-        _write(figure, path)
+        write_figure(figure, path)
 
 
 def save_rate_distortion(
@@ -161,12 +162,22 @@ def save_rate_distortion(
         ]
         box = {"facecolor": "#14161b", "edgecolor": "#5b6270", "labelcolor": "#d5d9e0"}
         figure.legend(handles=keys, loc="outside right upper", fontsize=9, **box)
-        _write(figure, path)
+        write_figure(figure, path)
 
 
-def _draw(axes: "Axes", audio: Tensor, sample_rate: int) -> None:
-    decibels, centres = mel_picture(audio, sample_rate)
-    loudest = max(decibels.max().item(), QUIETEST_DECIBELS)
+def draw_spectrogram(
+    axes: "Axes", decibels: Tensor, centres: Tensor, seconds: float, loudest: float
+) -> None:
+    """Draw what `mel_picture` gives, with its scale in Hz.
+
+    Args:
+        axes: to draw in.
+        decibels: `[bands, F]`.
+        centres: of the bands, in Hz.
+        seconds: that the frames last together.
+        loudest: has the brightest colour.
+    """
+    loudest = max(loudest, QUIETEST_DECIBELS)
     axes.imshow(
         decibels.numpy(),
         origin="lower",
@@ -174,7 +185,7 @@ def _draw(axes: "Axes", audio: Tensor, sample_rate: int) -> None:
         cmap="magma",
         vmin=loudest - RANGE_DECIBELS,
         vmax=loudest,
-        extent=(0, len(audio) / sample_rate, -0.5, len(centres) - 0.5),
+        extent=(0, seconds, -0.5, len(centres) - 0.5),
         interpolation="nearest",
     )
     # bands lie evenly on the axis, so a frequency lies where it falls between two centres
@@ -182,7 +193,8 @@ def _draw(axes: "Axes", audio: Tensor, sample_rate: int) -> None:
     axes.set_yticks(np.interp(ticks, centres.numpy(), np.arange(len(centres))), [str(t) for t in ticks])
 
 
-def _write(figure: "Figure", path: str | Path) -> None:
+def write_figure(figure: "Figure", path: str | Path) -> None:
+    """Write a figure as PNG; it appears when it is complete."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)

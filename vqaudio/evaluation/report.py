@@ -68,6 +68,22 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Folded:
+    """Parts that are there for those who open them.
+
+    Args:
+        title: seen at once.
+        parts: paragraphs, tables, pictures, players.
+    """
+
+    title: str
+    parts: "Sequence[Part]"
+
+
+Part = str | Table | Player | Picture | Folded
+
+
+@dataclass(frozen=True)
 class Section:
     """A heading and what is under it: paragraphs of plain text, tables, pictures, players.
 
@@ -75,7 +91,7 @@ class Section:
     """
 
     heading: str
-    parts: Sequence[str | Table | Player | Picture]
+    parts: Sequence[Part]
 
 
 def write_page(path: str | Path, title: str, sections: Sequence[Section]) -> None:
@@ -93,18 +109,28 @@ def write_page(path: str | Path, title: str, sections: Sequence[Section]) -> Non
     write_text(path, _page(escape(title), body))
 
 
-def _section(section: Section) -> str:
-    pieces = [f"<section>\n<h2>{escape(section.heading)}</h2>"]
-    for kind, parts in groupby(section.parts, key=type):
+def fragment(parts: Sequence[Part]) -> str:
+    """The HTML of some parts alone, for a page that brings `PALETTE` and `PARTS_STYLE`.
+
+    Raises:
+        UserError: see `write_page`.
+    """
+    pieces: list[str] = []
+    for kind, alike in groupby(parts, key=type):
         if kind is Player:
-            cards = "\n".join(_player(part) for part in parts if isinstance(part, Player))
+            cards = "\n".join(_player(part) for part in alike if isinstance(part, Player))
             pieces.append(f'<div class="players">\n{cards}\n</div>')
         else:
-            pieces += _parts(parts)
-    return "\n".join([*pieces, "</section>"])
+            pieces += _parts(alike)
+    return "\n".join(pieces)
 
 
-def _parts(parts: Iterator[str | Table | Player | Picture]) -> Iterator[str]:
+def _section(section: Section) -> str:
+    body = fragment(section.parts)
+    return f"<section>\n<h2>{escape(section.heading)}</h2>\n{body}\n</section>"
+
+
+def _parts(parts: Iterator[Part]) -> Iterator[str]:
     for part in parts:
         if isinstance(part, str):
             yield f"<p>{escape(part)}</p>"
@@ -113,8 +139,12 @@ def _parts(parts: Iterator[str | Table | Player | Picture]) -> Iterator[str]:
         elif isinstance(part, Picture):
             caption = escape(part.caption)
             yield (
-                f'<figure><img src="{_data(part.image)}" alt="{caption}">'
+                f'<figure><div class="wide"><img src="{_data(part.image)}" alt="{caption}"></div>'
                 f"<figcaption>{caption}</figcaption></figure>"
+            )
+        elif isinstance(part, Folded):
+            yield (
+                f"<details><summary>{escape(part.title)}</summary>\n{fragment(part.parts)}\n</details>"
             )
 
 
@@ -173,7 +203,7 @@ def _page(title: str, body: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-{_STYLE}</style>
+{PALETTE}{PARTS_STYLE}{_STYLE}</style>
 </head>
 <body>
 <main>
@@ -185,13 +215,39 @@ def _page(title: str, body: str) -> str:
 """
 
 
-_STYLE = """\
+# Colours that every page has, light or dark as the reader's system is.
+PALETTE = """\
 :root { color-scheme: light dark; --ink: #1b1e24; --soft: #5b6270; --paper: #fbfbfa; --card: #ffffff;
   --line: #e1e3e7; --accent: #2b6cb0; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8eaee; --soft: #a0a7b4; --paper: #14161b; --card: #1c1f26; --line: #2f343e;
     --accent: #79b8f3; }
 }
+"""
+
+# Of the parts, on whatever page they stand.
+PARTS_STYLE = """\
+figure { margin: 0 0 1rem; }
+figcaption { color: var(--soft); font-size: 0.9rem; margin: 0.4rem 0; overflow-wrap: anywhere; }
+figure img { display: block; width: 100%; height: auto; border-radius: 6px; }
+figure .wide { margin: 0; }
+figure .wide img { min-width: 34rem; }
+figure audio { display: block; width: 100%; height: 2.5rem; }
+.players { display: grid; gap: 1rem; margin: 1rem 0;
+  grid-template-columns: repeat(auto-fill, minmax(min(16rem, 100%), 1fr)); }
+.players figure { margin: 0; padding: 0.75rem; background: var(--card); border: 1px solid var(--line);
+  border-radius: 10px; display: flex; flex-direction: column; justify-content: flex-end; }
+.wide { overflow-x: auto; contain: inline-size; margin: 1rem 0; }
+.wide table { border-collapse: collapse; font-size: 0.92rem; min-width: 24rem; }
+.wide th, .wide td { text-align: left; padding: 0.4rem 1.5rem 0.4rem 0; vertical-align: top;
+  border-bottom: 1px solid var(--line); }
+.wide th { color: var(--soft); font-weight: 600; }
+.wide th:first-child, .wide td:first-child { position: sticky; left: 0; background: var(--paper); }
+@media (min-width: 48rem) { .wide td:first-child:not(.number) { min-width: 13rem; } }
+.wide .number { text-align: right; font-variant-numeric: tabular-nums; }
+"""
+
+_STYLE = """\
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, "Segoe UI", "Helvetica Neue", "DejaVu Sans", sans-serif; }
@@ -199,19 +255,7 @@ main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 1.5rem; letter-spacing: -0.01em; }
 h2 { font-size: 1.15rem; margin: 2.5rem 0 0.75rem; padding-top: 1rem;
   border-top: 1px solid var(--line); }
+details { margin: 1rem 0; }
+summary { color: var(--accent); cursor: pointer; }
 p { max-width: 46rem; margin: 0.5rem 0 1rem; white-space: pre-line; overflow-wrap: anywhere; }
-figure { margin: 0 0 1rem; }
-figcaption { color: var(--soft); font-size: 0.9rem; margin: 0.4rem 0; overflow-wrap: anywhere; }
-img { display: block; width: 100%; height: auto; border-radius: 6px; }
-audio { display: block; width: 100%; height: 2.5rem; }
-.players { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr));
-  margin: 1rem 0; }
-.players figure { margin: 0; padding: 0.75rem; background: var(--card); border: 1px solid var(--line);
-  border-radius: 10px; display: flex; flex-direction: column; justify-content: flex-end; }
-.wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 0.92rem; min-width: 24rem; }
-th, td { text-align: left; padding: 0.4rem 1.5rem 0.4rem 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; }
-th { color: var(--soft); font-weight: 600; }
-.number { text-align: right; font-variant-numeric: tabular-nums; }
 """

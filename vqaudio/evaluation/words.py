@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vqaudio.evaluation.averages import Average, average
 from vqaudio.evaluation.generation import (
     am_score,
     frechet_distance,
@@ -13,8 +14,9 @@ from vqaudio.evaluation.generation import (
     modified_inception_score,
     nearest_distances,
 )
-from vqaudio.evaluation.metrics import Average, average, mel_distance, stoi
 from vqaudio.evaluation.recognizer import Recognition
+from vqaudio.evaluation.spectral import mel_distance
+from vqaudio.evaluation.speech import stoi
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Resynthesis:
     """How close decoded words are to the originals.
 
     Args:
-        mel_distance: mean over words, see `metrics.mel_distance`.
+        mel_distance: mean over words, see `spectral.mel_distance`.
         stoi: of single words; most are too short for it, which is counted.
         stoi_joined: of all words of a speaker end to end, the mean over speakers.
     """
