@@ -41,6 +41,8 @@ def test_a_codec_is_judged_and_a_bad_file_named(folders: tuple[Path, Path], tmp_
     assert "error: bad: " in run.stderr
     assert "Traceback" not in run.stderr
     assert json.loads((out / "summary.json").read_text())["sounds"] == 3
+    assert f"open {out / 'index.html'}" in run.stdout
+    assert "How good is tiny?" in (out / "index.html").read_text()
 
     (data / "bad.wav").unlink()
     run = vqaudio("--codec", model, "--data", data, "--out", out)

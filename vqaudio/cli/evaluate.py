@@ -75,6 +75,7 @@ def evaluate(
         )
     from vqaudio.corpus.manifest import find_sounds
     from vqaudio.evaluation.evaluate import evaluate_codec, evaluate_pairs
+    from vqaudio.evaluation.evaluation_page import write_evaluation_page
 
     with output_folder(out), _watch() as watch:
         if reference is not None and degraded is not None:
@@ -82,11 +83,13 @@ def evaluate(
         else:
             sounds = find_sounds(data or [])
             summary = evaluate_codec(codec or "speech-16k", sounds, out, against or [], workers, watch)
+        watch.stage("writing the page", 0)
+        page = write_evaluation_page(out)
     _print_summary(summary)
     _print_definitions(summary.definitions)
     for line in summary.notices:
         note(line)
-    say(f"{summary.sounds} sounds, {summary.seconds:.1f} s, in {out}")
+    say(f"{summary.sounds} sounds, {summary.seconds:.1f} s; open {page}")
     leave_if_failed(summary.failures, max(one.sounds for one in summary.figures))
 
 
