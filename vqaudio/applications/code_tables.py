@@ -16,6 +16,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,8 +161,8 @@ class CodeTables:
 
 
 def gather(
-    codes: Sequence[Integers], hops: Sequence[int], level: int, quantizer: int, frames: Integers
-) -> Integers:
+    codes: Sequence[NDArray[Any]], hops: Sequence[int], level: int, quantizer: int, frames: Integers
+) -> NDArray[Any]:
     """What a table looks at: int64 `[N, M]`, the codes around each of `N` frames.
 
     Args:
@@ -215,9 +216,10 @@ def load_tables(codec: Codec, folder: Path) -> CodeTables:
     return _tables_of(codec, tensors, path)
 
 
-def _tables_of(codec: Codec, tensors: dict[str, NDArray[np.generic]], path: Path) -> CodeTables:
+def _tables_of(codec: Codec, tensors: dict[str, NDArray[Any]], path: Path) -> CodeTables:
     """Tables of what a file holds, which must be what this codec's tables hold."""
-    vectors, parameters = [], []
+    vectors: list[list[NDArray[Any]]] = []
+    parameters: list[list[Parameters]] = []
     names = ["vectors", *(field.name for field in fields(Parameters))]
     try:
         for level, sizes in enumerate(codec.codebook_sizes):
@@ -226,7 +228,7 @@ def _tables_of(codec: Codec, tensors: dict[str, NDArray[np.generic]], path: Path
                 for quantizer in range(len(sizes))
             ]
             vectors.append([tensor for tensor, *_ in found])
-            parameters.append([Parameters(*rest) for _, *rest in found])  # type: ignore[arg-type]
+            parameters.append([Parameters(*rest) for _, *rest in found])
     except KeyError as error:
         raise UserError(f"{path}: damaged ({error} is missing); fetch the folder again") from None
     for level, sizes in enumerate(codec.codebook_sizes):

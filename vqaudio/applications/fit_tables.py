@@ -80,7 +80,7 @@ def fit_tables(codec: Codec, tokens: TokenDataset, steps: int = STEPS) -> Iterat
 @torch.no_grad()
 def code_vectors(codec: Codec) -> list[list[Tensor]]:
     """What each code says, beside what code 0 does: per level, per quantizer, float32 `[K, D]`."""
-    found = []
+    found: list[list[Tensor]] = []
     for level, sizes in zip(codec.hierarchy.levels, codec.codebook_sizes, strict=True):
         zeros = torch.zeros(1, len(sizes), 1, dtype=torch.int64)
         nothing = level.bottleneck.decode(zeros)[:, :, 0]
@@ -113,7 +113,7 @@ class _Corpus:
     def __init__(self, tokens: TokenDataset) -> None:
         self.hops = tokens.hops
         self.ratios = [tokens.hops[0] // hop for hop in tokens.hops]
-        levels: list[list[Integers]] = [[] for _ in self.ratios]
+        levels: list[list[NDArray[np.int32]]] = [[] for _ in self.ratios]
         inside: list[list[NDArray[np.bool_]]] = [[] for _ in self.ratios]
         for codes in (row.codes for row in tokens):
             room = codes.levels[0].shape[1] + PAD

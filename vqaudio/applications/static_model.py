@@ -1,14 +1,13 @@
 """The static model: codes by code tables, level by level, in integers that are the same everywhere."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
+from vqaudio.applications.block_codes import Walk
 from vqaudio.applications.code_tables import PAD, CodeTables
-from vqaudio.applications.coder import Integers, frequencies
-
-# Level, quantizer and frame of the next code, and its frequencies; the code is sent back.
-Walk = Generator[tuple[int, int, int, Integers], int, None]
+from vqaudio.applications.coder import frequencies
 
 
 class StaticModel:
@@ -18,15 +17,15 @@ class StaticModel:
         tables: of the codec.
     """
 
-    kind = "static"
-    checks_codes = False  # integers do not differ between machines
+    kind: Literal["static", "prior"] = "static"
+    rounds = False
 
     def __init__(self, tables: CodeTables) -> None:
         self.tables = tables
         self.fingerprint = tables.fingerprint
 
     def walk(self, frames: Sequence[int]) -> Walk:
-        """Through a block of so many frames a level, coarse levels whole before finer ones."""
+        """See `CodeModel.walk`: coarse levels whole before finer ones."""
         codes = self.tables.padded(frames)
         for level, sizes in enumerate(self.tables.codebook_sizes):
             for frame in range(frames[level]):

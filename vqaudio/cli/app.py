@@ -7,7 +7,17 @@ from itertools import pairwise
 
 import typer
 
-from vqaudio.cli import demo, info, reconstruct, sample, synthesize, tokenize, train
+from vqaudio.cli import (
+    compress,
+    decompress,
+    demo,
+    info,
+    reconstruct,
+    sample,
+    synthesize,
+    tokenize,
+    train,
+)
 from vqaudio.cli.terminal import note, one_line_errors, show_notices
 from vqaudio.errors import UserError
 
@@ -31,6 +41,8 @@ app.command("tokenize")(tokenize.tokenize)
 app.command("synthesize")(synthesize.synthesize)
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("sample")(sample.sample)
+app.command("compress")(compress.compress)
+app.command("decompress")(decompress.decompress)
 app.command("info")(info.info)
 
 
