@@ -34,6 +34,8 @@ AROUND = 1  # frames of each level above, to both sides
 PAD = max(PAST, AROUND)
 HIDDEN = 256
 LARGEST_HIDDEN = 255
+MOST_HIDDEN = 512  # so many times 255 * 127 are below 2^24
+MOST_SHIFT = 31
 
 
 @dataclass(frozen=True)
@@ -233,22 +235,32 @@ def _tables_of(codec: Codec, tensors: dict[str, NDArray[Any]], path: Path) -> Co
         raise UserError(f"{path}: damaged ({error} is missing); fetch the folder again") from None
     for level, sizes in enumerate(codec.codebook_sizes):
         for quantizer, size in enumerate(sizes):
-            dims = sum(v.shape[1] for v in context_vectors(vectors, level, quantizer))
-            _check(parameters[level][quantizer], size, codec.hops[0] // codec.hops[level], dims, path)
+            own = vectors[level][quantizer]
+            _check(path, "vectors", own, np.int8, (size, own.shape[-1] if own.ndim else 0))
+            around = context_vectors(vectors, level, quantizer)
+            dims = sum(other.shape[-1] if other.ndim else 0 for other in around)
+            _check_parameters(
+                path, parameters[level][quantizer], dims, codec.hops[0] // codec.hops[level], size
+            )
     return CodeTables(codec.hops, codec.codebook_sizes, vectors, parameters)
 
 
-def _check(found: Parameters, size: int, places: int, dims: int, path: Path) -> None:
-    hidden = found.weights.shape[-1]
-    wanted = {
-        "weights": (np.int8, (dims, hidden)),
-        "places": (np.int32, (places, hidden)),
-        "shifts": (np.uint8, (hidden,)),
-        "output": (np.int8, (size, hidden)),
-        "bias": (np.int32, (size,)),
-        "digits": (np.int32, (1,)),
-    }
-    for name, (kind, shape) in wanted.items():
-        tensor = getattr(found, name)
-        if tensor.dtype != kind or tensor.shape != shape:
-            raise UserError(f"{path}: damaged ({name} of {size} codes); fetch the folder again")
+def _check_parameters(path: Path, found: Parameters, dims: int, places: int, size: int) -> None:
+    hidden = min(found.weights.shape[-1], MOST_HIDDEN) if found.weights.ndim else 0
+    _check(path, "weights", found.weights, np.int8, (dims, hidden))
+    _check(path, "places", found.places, np.int32, (places, hidden))
+    _check(path, "shifts", found.shifts, np.uint8, (hidden,))
+    _check(path, "output", found.output, np.int8, (size, hidden))
+    _check(path, "bias", found.bias, np.int32, (size,))
+    _check(path, "digits", found.digits, np.int32, (1,))
+    if found.shifts.max(initial=0) > MOST_SHIFT or not 0 <= found.digits[0] <= MOST_SHIFT:
+        raise UserError(f"{path}: damaged (a shift of over {MOST_SHIFT}); fetch the folder again")
+
+
+def _check(
+    path: Path, name: str, tensor: NDArray[Any], kind: type[np.generic], shape: tuple[int, ...]
+) -> None:
+    if tensor.dtype != kind or tensor.shape != shape:
+        raise UserError(
+            f"{path}: damaged ({name} of {tensor.dtype} {list(tensor.shape)}); fetch the folder again"
+        )

@@ -47,7 +47,13 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class _Silence:
+class Silence:
+    """A block that is lost.
+
+    Args:
+        num_samples: that it had.
+    """
+
     num_samples: int
 
 
@@ -87,10 +93,10 @@ class Decompressor:
             UserError: no block is whole, or a model that rounds has found other codes than were
                 written.
         """
-        queues: list[deque[Codes | _Silence]] = [deque() for _ in range(self._channels)]
-        parts = self._parts()
+        queues: list[deque[Codes | Silence]] = [deque() for _ in range(self._channels)]
+        parts = self.parts()
 
-        def own(channel: int) -> Iterator[Codes | _Silence]:
+        def own(channel: int) -> Iterator[Codes | Silence]:
             while True:
                 while not queues[channel]:
                     found = next(parts, None)
@@ -103,9 +109,9 @@ class Decompressor:
         if not self._whole:
             raise UserError(f"{self._name}: damaged, no block of it is whole; fetch it again")
 
-    def _sound(self, parts: Iterator[Codes | _Silence]) -> Iterator[Tensor]:
+    def _sound(self, parts: Iterator[Codes | Silence]) -> Iterator[Tensor]:
         """The sound of one channel; what is whole sounds as if nothing were around it."""
-        for lost, group in groupby(parts, key=lambda part: isinstance(part, _Silence)):
+        for lost, group in groupby(parts, key=lambda part: isinstance(part, Silence)):
             if not lost:
                 yield from self._codec.decode_stream(p for p in group if isinstance(p, Codes))
                 continue
@@ -113,8 +119,12 @@ class Decompressor:
                 for start in range(0, part.num_samples, SILENCE_SAMPLES):
                     yield torch.zeros(1, min(SILENCE_SAMPLES, part.num_samples - start))
 
-    def _parts(self) -> Iterator[tuple[int, Codes | _Silence]]:
-        """Channel and content of every block in order, those that are lost included."""
+    def parts(self) -> Iterator[tuple[int, Codes | Silence]]:
+        """Channel and content of every block in order, those that are lost included.
+
+        Raises:
+            UserError: see `audio`.
+        """
         expected, end = 0, None  # the next number, and where the sound ends
         room = MOST_LOST_SECONDS * self._codec.sample_rate // self._block_samples
         for block in self._blocks:
@@ -173,13 +183,13 @@ class Decompressor:
             return None
         return Codes(levels, samples, self._codec.sample_rate, self._codec.hops, self._codec.fingerprint)
 
-    def _lost(self, number: int, end: int | None) -> Iterator[tuple[int, _Silence]]:
+    def _lost(self, number: int, end: int | None) -> Iterator[tuple[int, Silence]]:
         start, channel = self._start(number), number % self._channels
         stop = start + self._block_samples
         stop = stop if end is None else min(stop, end)
         if stop > start:
             self._note(channel, start, stop)
-            yield channel, _Silence(stop - start)
+            yield channel, Silence(stop - start)
 
     def _note(self, channel: int, start: int, stop: int | None) -> None:
         rate = self._codec.sample_rate

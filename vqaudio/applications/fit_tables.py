@@ -30,7 +30,6 @@ from vqaudio.applications.code_tables import (
     context_vectors,
     gather,
 )
-from vqaudio.applications.coder import Integers
 from vqaudio.codec.model import Codec
 from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.errors import UserError

@@ -197,9 +197,5 @@ def _exactly(source: BinaryIO, count: int, name: str) -> bytes:
     while len(found) < count and (more := source.read(count - len(found))):
         found += more
     if len(found) < count:
-        raise UserError(
-            f"{name}: ends within its header; fetch it again"
-            if found
-            else f"{name}: ends too early; give a .vqa file"
-        )
+        raise UserError(f"{name}: empty, or ends within its header; fetch it again")
     return found
