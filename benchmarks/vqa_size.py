@@ -1,6 +1,6 @@
 """How small `.vqa` files are: of every sound in some folders, payload and whole file against nominal.
 
-    python benchmarks/vqa_size.py FOLDER... [--model static|prior] [--codec MODEL] [--prior MODEL]
+python benchmarks/vqa_size.py FOLDER... [--model static|prior] [--codec MODEL] [--prior MODEL]
 """
 
 import io

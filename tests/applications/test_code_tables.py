@@ -95,7 +95,7 @@ def test_tables_say_what_is_likely(tables: CodeTables, tokens) -> None:
             codes[level][:, PAD:-PAD] = own.numpy()
         for quantizer, own in enumerate(row.codes.levels[1].numpy()):
             logits = tables.logits(codes, 1, quantizer, np.arange(len(own)))
-            bits -= sum(np.log2(frequencies(l)[c] / 2**24) for l, c in zip(logits, own, strict=True))
+            bits -= sum(np.log2(frequencies(x)[c] / 2**24) for x, c in zip(logits, own, strict=True))
             shares = np.bincount(own) / len(own)
             counted -= np.log2(shares[own]).sum()
     assert bits < 0.9 * counted

@@ -79,11 +79,11 @@ def test_blocks_of_another_header_are_none() -> None:
 
 
 def test_a_block_is_there_before_the_next_one() -> None:
-    class Endless(io.RawIOBase):
-        pieces = [Block(0, b"abc").to_bytes(SEED)]
+    pieces = [Block(0, b"abc").to_bytes(SEED)]
 
+    class Endless(io.RawIOBase):
         def read(self, size: int = -1) -> bytes:
-            return self.pieces.pop()
+            return pieces.pop()
 
     assert next(read_blocks(Endless(), SEED, MOST)) == Block(0, b"abc")  # type: ignore[arg-type]
 
