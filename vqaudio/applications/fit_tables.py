@@ -114,13 +114,16 @@ class _Corpus:
         self.ratios = [tokens.hops[0] // hop for hop in tokens.hops]
         levels: list[list[NDArray[np.int32]]] = [[] for _ in self.ratios]
         inside: list[list[NDArray[np.bool_]]] = [[] for _ in self.ratios]
-        for codes in (row.codes for row in tokens):
+        # None for sounds without a mark; those for validation or test are not learned from.
+        for codes in (r.codes for r in tokens if r.fields.get("split") in (None, "", "train")):
             room = codes.levels[0].shape[1] + PAD
             for level, sizes in enumerate(tokens.codebook_sizes):
                 wide = np.tile(np.array(sizes, np.int32)[:, None], room * self.ratios[level])
                 wide[:, : codes.levels[level].shape[1]] = codes.levels[level].numpy()
                 levels[level].append(wide)
                 inside[level].append(np.arange(wide.shape[1]) < codes.levels[level].shape[1])
+        if not levels[0]:
+            raise UserError(f"{tokens.paths[0]}: no sound to learn from: all are for validation or test")
         self.frames = [np.flatnonzero(np.concatenate(level)) for level in inside]
         self.codes = []
         for pieces, sizes in zip(levels, tokens.codebook_sizes, strict=True):
