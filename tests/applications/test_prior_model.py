@@ -1,16 +1,20 @@
 import io
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
 
 import pytest
 import torch
 
 from tests.applications.conftest import make_prior_model
 from tests.sounds import tone
-from vqaudio.applications.block_codes import MismatchError, read_codes, write_codes
+from vqaudio.applications.block_codes import MismatchError, Walk, read_codes, write_codes
 from vqaudio.applications.code_tables import CodeTables
 from vqaudio.applications.compression import Compressor
 from vqaudio.applications.decompression import Decompressor
 from vqaudio.applications.prior_model import PriorModel
-from vqaudio.applications.vqa_format import Block, read_blocks, read_header
+from vqaudio.applications.static_model import StaticModel
+from vqaudio.applications.vqa_format import read_header
 from vqaudio.codec.model import Codec
 from vqaudio.codes import Codes
 from vqaudio.errors import UserError
@@ -92,30 +96,42 @@ def test_damage_is_told_from_other_rounding(codec: Codec, prior_model: PriorMode
 
 
 def test_a_prior_of_another_codec_is_refused(codec: Codec, tables: CodeTables) -> None:
-    from dataclasses import replace
-
     prior = make_prior_model(codec, tables).prior
     prior.codec = replace(prior.codec, fingerprint="f" * 64)
     with pytest.raises(UserError, match="--prior: reads the codes of codec ffffffffffff"):
         PriorModel(prior, codec, tables)
 
 
-def test_other_bytes_are_other_codes(codec: Codec, prior_model: PriorModel) -> None:
-    levels = list(codec.encode(tone(0.1)).levels)
-    data = bytearray(write_codes(prior_model, levels))
-    data[0] ^= 1  # of the check
-    with pytest.raises(MismatchError):
-        read_codes(prior_model, [1, 2], [level.shape[1] for level in levels], bytes(data))
+def test_every_other_frequency_is_noticed(codec: Codec, static: StaticModel) -> None:
+    """By what is left in the coder: one part in 2^24 for one code, early or late, is enough."""
 
+    class Elsewhere:
+        kind, rounds, fingerprint = static.kind, False, static.fingerprint
 
-def test_a_block_holds_a_check(codec: Codec, prior_model: PriorModel) -> None:
-    """Four bytes more than the codes take, so that a mismatch is never heard."""
-    file = io.BytesIO()
-    compressor = Compressor(codec, prior_model, file, 16000)
-    compressor.push(tone(0.1))
-    compressor.finish()
-    file.seek(0)
-    header = read_header(file, "")
-    [block] = read_blocks(file, header.seed, 1 << 12)
-    assert isinstance(block, Block)
-    assert block.last_samples == 1600
+        def __init__(self, place: int, code: int) -> None:
+            self.place, self.code = place, code
+
+        def walk(self, frames: Sequence[int]) -> Walk:
+            walk, code = static.walk(frames), None
+            for number in count():
+                try:
+                    *place, share = walk.send(code) if number else next(walk)
+                except StopIteration:
+                    return
+                if number == self.place:
+                    share = share.copy()
+                    share[self.code] += 1
+                    share[(self.code + 1) % len(share)] -= 1
+                code = yield (*place, share)
+
+    levels = list(codec.encode(tone(0.2)).levels)
+    frames = [level.shape[1] for level in levels]
+    data = write_codes(static, levels)
+    total = sum(level.numel() for level in levels)
+    said = [level.T.flatten().tolist() for level in levels]
+    for place in range(0, total, 3):
+        level, rest = (0, place) if place < len(said[0]) else (1, place - len(said[0]))
+        before = said[level][rest] - 1  # so that the code itself begins elsewhere
+        if before >= 0:
+            with pytest.raises(MismatchError):
+                read_codes(Elsewhere(place, before), [1, 2], frames, data)

@@ -1,6 +1,10 @@
-"""Codes of one block <-> bytes, by a model that says how likely each next code is."""
+"""Codes of one block <-> bytes, by a model that says how likely each next code is.
 
-import zlib
+Reading undoes writing step by step, so that the coder ends with nothing left if, and but for a chance
+of 2^-32 only if, every code had the frequencies that it was written with. That is the check for bytes
+that are whole, and were not written so.
+"""
+
 from collections.abc import Generator, Sequence
 from typing import Literal, Protocol
 
@@ -11,8 +15,7 @@ from vqaudio.applications.coder import BYTES_A_CODE, Decoder, Integers, encode
 
 # Level, quantizer and frame of the next code, and its frequencies; the code is sent back.
 Walk = Generator[tuple[int, int, int, Integers], int, None]
-CHECK_BYTES = 4
-SLACK_BYTES = CHECK_BYTES + 8
+SLACK_BYTES = 8
 
 
 class CodeModel(Protocol):
@@ -47,7 +50,7 @@ def write_codes(model: CodeModel, levels: Sequence[Tensor]) -> bytes:
         codes.append(said[level][quantizer][frame])
         shares.append(share)
         place = _go_on(walk, codes[-1])
-    return (_check(levels) if model.rounds else b"") + encode(codes, shares)
+    return encode(codes, shares)
 
 
 def read_codes(
@@ -66,7 +69,7 @@ def read_codes(
     """
     sizes = zip(quantizers, frames, strict=True)
     levels = [torch.zeros(size, dtype=torch.int64) for size in sizes]
-    decoder = Decoder(data[CHECK_BYTES:] if model.rounds else data)
+    decoder = Decoder(data)
     said = [level.numpy() for level in levels]
     walk = model.walk(frames)
     place = next(walk, None)
@@ -75,7 +78,7 @@ def read_codes(
         code = decoder.read(share)
         said[level][quantizer, frame] = code
         place = _go_on(walk, code)
-    if not decoder.at_end or (model.rounds and _check(levels) != data[:CHECK_BYTES]):
+    if not decoder.at_end:
         raise MismatchError
     return levels
 
@@ -90,10 +93,3 @@ def _go_on(walk: Walk, code: int) -> tuple[int, int, int, Integers] | None:
         return walk.send(code)
     except StopIteration:
         return None
-
-
-def _check(levels: Sequence[Tensor]) -> bytes:
-    value = 0
-    for level in levels:
-        value = zlib.crc32(level.numpy().astype("<i4").tobytes(), value)
-    return value.to_bytes(CHECK_BYTES, "little")
