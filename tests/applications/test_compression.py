@@ -81,7 +81,7 @@ def test_every_length_comes_back(codec: Codec, static: StaticModel, num_samples:
 
 
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=8), st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_bytes_do_not_depend_on_the_pieces(
     codec: Codec, static: StaticModel, cuts: list[int], seed: int
 ) -> None:
@@ -229,7 +229,7 @@ def test_whole_bytes_that_no_codes_give_are_damage(codec: Codec, static: StaticM
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_damage_is_refused_or_named(codec: Codec, static: StaticModel, data: st.DataObject) -> None:
     audio = tone(0.3)
     whole = packed(codec, static, audio)

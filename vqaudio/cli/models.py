@@ -95,11 +95,12 @@ def load_code_model(kind: str, codec: Codec, folder: Path, prior: str) -> "CodeM
         prior: what the user says with `--prior`, for that kind.
 
     Raises:
-        UserError: there are no tables, or the prior is of another codec.
+        UserError: the codec has no codes or no tables, or the prior is of another codec.
     """
     from vqaudio.applications.code_tables import load_tables
     from vqaudio.applications.prior_model import PriorModel
     from vqaudio.applications.static_model import StaticModel
 
+    codec.check_discrete()
     tables = load_tables(codec, folder)
     return StaticModel(tables) if kind == "static" else PriorModel(load_prior(prior), codec, tables)
