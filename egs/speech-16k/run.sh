@@ -3,14 +3,14 @@
 #
 #     egs/speech-16k/run.sh --data DIR [--out DIR] [--stage N] [--stop-stage N]
 #
-# 1 prepare, 2 train codec, 3 ship codec, 4 tokenize, 5 train prior, 6 ship prior. Called again with
-# the same --out, every stage goes on where it was.
+# 1 prepare, 2 train codec, 3 ship codec, 4 tokenize, 5 train prior, 6 ship prior, 7 perturb, tokenize
+# and fit code tables. Called again with the same --out, every stage goes on where it was.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 recipes=$here/../../recipes
 options="data out stage stop_stage"
-data= out=runs/speech-16k stage=1 stop_stage=6
+data= out=runs/speech-16k stage=1 stop_stage=7
 . "$here/../options.sh"
 mkdir -p "$out"
 
@@ -35,4 +35,9 @@ if wanted 5; then
 fi
 if wanted 6; then
     python "$here/ship.py" "$out/prior" speech-16k-prior
+fi
+if wanted 7; then
+    python "$here/perturb.py" "$out/manifest.jsonl" "$out/perturbed"
+    vqaudio tokenize "$out/perturbed" --codec speech-16k --out "$out/perturbed-tokens"
+    python -m vqaudio.applications.fit_tables "$out/tokens" "$out/perturbed-tokens" --codec speech-16k
 fi

@@ -21,7 +21,19 @@ def test_help_names_every_verb_and_loads_no_torch() -> None:
     script += "finally:\n assert 'torch' not in sys.modules, 'torch'"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    for verb in ("demo", "train", "tokenize", "synthesize", "reconstruct", "sample", "info", "web"):
+    for verb in (
+        "demo",
+        "train",
+        "tokenize",
+        "synthesize",
+        "reconstruct",
+        "sample",
+        "compress",
+        "decompress",
+        "evaluate",
+        "info",
+        "web",
+    ):
         assert f" {verb} " in ran.stdout
 
 

@@ -1,1 +1,1 @@
-"""What codes and their likelihood are good for."""
+"""What codes and their likelihood are good for besides new sound."""

@@ -7,7 +7,19 @@ from itertools import pairwise
 
 import typer
 
-from vqaudio.cli import demo, evaluate, info, reconstruct, sample, synthesize, tokenize, train, web
+from vqaudio.cli import (
+    compress,
+    decompress,
+    demo,
+    evaluate,
+    info,
+    reconstruct,
+    sample,
+    synthesize,
+    tokenize,
+    train,
+    web,
+)
 from vqaudio.cli.terminal import note, one_line_errors, show_notices
 from vqaudio.errors import UserError
 
@@ -32,6 +44,8 @@ app.command("tokenize")(tokenize.tokenize)
 app.command("synthesize")(synthesize.synthesize)
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("sample")(sample.sample)
+app.command("compress")(compress.compress)
+app.command("decompress")(decompress.decompress)
 app.command("evaluate")(evaluate.evaluate)
 app.command("info")(info.info)
 app.command("web")(web.web)

@@ -137,21 +137,23 @@ class SoundReader:
 
 
 class SoundWriter:
-    """Writes a WAV stream of 16 bit, mono, whose length the header does not know.
+    """Writes a WAV stream of 16 bit whose length the header does not know.
 
     Args:
         stream: of bytes.
         sample_rate: in Hz.
+        channels: of what is written.
     """
 
-    def __init__(self, stream: BinaryIO, sample_rate: int) -> None:
+    def __init__(self, stream: BinaryIO, sample_rate: int, channels: int = 1) -> None:
         self._stream = stream
-        form = (b"fmt ", 16, _PCM, 1, sample_rate, 2 * sample_rate, 2, 16)
+        width = 2 * channels
+        form = (b"fmt ", 16, _PCM, channels, sample_rate, width * sample_rate, width, 16)
         self._write(_HEADER.pack(b"RIFF", UNKNOWN, b"WAVE", *form, b"data", UNKNOWN))
 
     def write(self, audio: Tensor) -> None:
-        """Append samples `[1, T]`, clipped to -1 to 1; they are on their way when this returns."""
-        numbers = (audio[0].clamp(-1, 1) * 32767).round().to(torch.int16).numpy()
+        """Append samples `[C, T]`, clipped to -1 to 1; they are on their way when this returns."""
+        numbers = (audio.T.clamp(-1, 1) * 32767).round().to(torch.int16).numpy()
         self._write(numbers.astype("<i2").tobytes())
 
     def _write(self, data: bytes) -> None:
