@@ -1,0 +1,84 @@
+"""Faults of a recording, made on good ones: each takes samples `[T]`, their rate and random numbers.
+
+Levels are drawn anew for each sound. Decibels are of power, against the whole sound's.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import soxr
+
+Fault = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+
+
+def hum(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """The mains, 50 or 60 Hz with the next 7 harmonics, 20 to 30 dB below the sound."""
+    time = np.arange(len(audio)) / rate
+    mains = rng.choice([50.0, 60.0])
+    waves = [
+        rng.uniform(0.3, 1) / order * np.sin(2 * np.pi * (mains * order * time + rng.random()))
+        for order in range(1, 9)
+    ]
+    return audio + _below(np.sum(waves, axis=0), audio, rng.uniform(20, 30))
+
+
+def noise(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """White noise 20 to 30 dB below the sound."""
+    return audio + _below(rng.standard_normal(len(audio)), audio, rng.uniform(20, 30))
+
+
+def clicks(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """One to three clicks, half to all of the sound's peak, that ring for a millisecond."""
+    made = audio.copy()
+    length = max(1, round(0.005 * rate))
+    time = np.arange(length) / rate
+    for _ in range(rng.integers(1, 4)):
+        ringing = np.cos(2 * np.pi * rng.uniform(1000, 0.4 * rate) * time) * np.exp(-time / 0.001)
+        start = rng.integers(max(1, len(audio) - length))
+        size = rng.uniform(0.5, 1) * np.abs(audio).max() * rng.choice([-1, 1])
+        made[start : start + length] += size * ringing[: len(audio) - start]
+    return made
+
+
+def dropouts(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """One to three gaps of 10 to 40 ms of digital silence, where there is sound."""
+    made = audio.copy()
+    loud = np.flatnonzero(np.abs(audio) > np.sqrt(np.mean(audio**2)))
+    for _ in range(rng.integers(1, 4)):
+        length = round(rng.uniform(0.01, 0.04) * rate)
+        start = max(0, rng.choice(loud) - length // 2)
+        made[start : start + length] = 0
+    return made
+
+
+def clipping(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """The loudest 1 to 3 % of the samples clipped, the loudness as before."""
+    made = audio.clip(*np.quantile(np.abs(audio), rng.uniform(0.97, 0.99)) * np.array([-1, 1]))
+    return made * np.sqrt(np.mean(audio**2) / np.mean(made**2))
+
+
+def reversal(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Backwards."""
+    return audio[::-1].copy()
+
+
+def speed(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """6 to 15 % too fast or too slow, pitch and all, as a tape is."""
+    factor = (1 + rng.uniform(0.06, 0.15)) ** rng.choice([-1, 1])
+    return soxr.resample(audio, rate, rate / factor)
+
+
+FAULTS: dict[str, Fault] = {
+    "hum": hum,
+    "clicks": clicks,
+    "dropouts": dropouts,
+    "clipping": clipping,
+    "reversed": reversal,
+    "wrong speed": speed,
+    "noise": noise,
+}
+
+
+def _below(wave: np.ndarray, audio: np.ndarray, decibels: float) -> np.ndarray:
+    """`wave` at so many decibels below `audio`."""
+    return wave * np.sqrt(np.mean(audio**2) / np.mean(wave**2)) * 10 ** (-decibels / 20)

@@ -1,0 +1,1 @@
+"""What codes and their likelihood are good for beside synthesis: compression and anomaly scores."""
