@@ -23,8 +23,12 @@ def hum(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def noise(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """White noise 20 to 30 dB below the sound."""
-    return audio + _below(rng.standard_normal(len(audio)), audio, rng.uniform(20, 30))
+    """White noise for 0.3 to 0.8 s, 5 to 15 dB below the sound while it lasts."""
+    made = audio.copy()
+    length = min(len(audio), round(rng.uniform(0.3, 0.8) * rate))
+    start = rng.integers(len(audio) - length + 1)
+    made[start : start + length] += _below(rng.standard_normal(length), audio, rng.uniform(5, 15))
+    return made
 
 
 def clicks(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
@@ -52,8 +56,9 @@ def dropouts(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarr
 
 
 def clipping(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """The loudest 1 to 3 % of the samples clipped, the loudness as before."""
-    made = audio.clip(*np.quantile(np.abs(audio), rng.uniform(0.97, 0.99)) * np.array([-1, 1]))
+    """Clipped 6 to 12 dB below the peak, as loud as before."""
+    ceiling = np.abs(audio).max() * 10 ** (-rng.uniform(6, 12) / 20)
+    made = audio.clip(-ceiling, ceiling)
     return made * np.sqrt(np.mean(audio**2) / np.mean(made**2))
 
 
@@ -63,8 +68,8 @@ def reversal(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarr
 
 
 def speed(audio: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """6 to 15 % too fast or too slow, pitch and all, as a tape is."""
-    factor = (1 + rng.uniform(0.06, 0.15)) ** rng.choice([-1, 1])
+    """4 to 10 % too fast or too slow, pitch and all, as a tape is."""
+    factor = (1 + rng.uniform(0.04, 0.10)) ** rng.choice([-1, 1])
     return soxr.resample(audio, rate, rate / factor)
 
 
