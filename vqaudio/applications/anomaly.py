@@ -48,7 +48,7 @@ class Gaussian:
     def distance(self, vectors: Array) -> Array:
         """Mahalanobis distance of each of `[N, D]`, over the square root of D: `[N]`."""
         whitened = (vectors - self.mean) @ self.whitening
-        return np.sqrt((whitened**2).mean(1))  # type: ignore[no-any-return]
+        return np.sqrt((whitened**2).mean(1))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Tail:
         above = 1 - (1 - self.share) * (np.arange(number) + 0.5) / number
         counted = -np.log10(np.interp(values, self.values, above, left=1.0))
         excess = (values - self.values[-1]).clip(0)
-        return counted + excess / self.scale / np.log(10)  # type: ignore[no-any-return]
+        return counted + excess / self.scale / np.log(10)
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,63 @@ class Detector:
         together = Tail.fit(np.sqrt((surprises**2).sum(0)))
         return cls(models, {name: view for name, (view, _) in fitted.items()}, together)
 
+    def save(self, path: Path) -> None:
+        """Write one file of safetensors, which appears when it is whole.
+
+        Raises:
+            UserError: the place cannot be written.
+        """
+        arrays = {f"together/{name}": value for name, value in _of_tail(self.together).items()}
+        for name, view in self.views.items():
+            arrays |= {f"{name}/vectors/{key}": value for key, value in _of_tail(view.vectors).items()}
+            arrays |= {f"{name}/sounds/{key}": value for key, value in _of_tail(view.sounds).items()}
+            arrays[f"{name}/mean"] = np.stack([one.mean for one in view.gaussians])
+            arrays[f"{name}/whitening"] = np.stack([one.whitening for one in view.gaussians])
+        facts = {"format": FORMAT, "views": json.dumps(list(self.views)), **self.models._asdict()}
+        with replacing(path) as part:
+            part.write_bytes(safetensors.numpy.save(arrays, facts))
+
+    @classmethod
+    def load(cls, path: Path, models: Models) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            path: the file.
+            models: that are to listen.
+
+        Raises:
+            UserError: the file is missing, damaged or no detector, or it is of other models.
+        """
+        try:
+            with safe_open(path, framework="numpy") as file:
+                facts = file.metadata() or {}
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            reason = (
+                "no such file" if isinstance(error, FileNotFoundError) else "damaged, or of another kind"
+            )
+            raise UserError(f"{path}: no detector ({reason}); make one with vqaudio score fit") from None
+        if facts.get("format") != FORMAT:
+            raise UserError(f"{path}: no detector of this version; make one with vqaudio score fit")
+        for kind, fingerprint in models._asdict().items():
+            if facts[kind] != fingerprint:
+                raise UserError(
+                    f"{path}: fitted with {kind} {facts[kind][:12]}, not with {fingerprint[:12]}; "
+                    f"give that one with --{kind}, or fit anew"
+                )
+        loaded = {
+            name: View(
+                [
+                    Gaussian(*pair)
+                    for pair in zip(arrays[f"{name}/mean"], arrays[f"{name}/whitening"], strict=True)
+                ],
+                _tail(arrays, f"{name}/vectors"),
+                _tail(arrays, f"{name}/sounds"),
+            )
+            for name in json.loads(facts["views"])
+        }
+        return cls(models, loaded, _tail(arrays, "together"))
+
     def score(self, noticed: Noticed) -> Score:
         """Say how unusual a sound is."""
         found = {name: self.views[name].surprise(one) for name, one in views(noticed).items()}
@@ -185,3 +242,11 @@ class Detector:
 def _rarest(surprise: Array) -> float:
     """Surprise at the rarest of some vectors, as the rarest of so many is less rare."""
     return float(surprise.max() - np.log10(len(surprise)))
+
+
+def _of_tail(tail: Tail) -> dict[str, Array]:
+    return {"values": tail.values, "rest": np.array([tail.share, tail.scale])}
+
+
+def _tail(arrays: Mapping[str, Array], name: str) -> Tail:
+    return Tail(arrays[f"{name}/values"], *map(float, arrays[f"{name}/rest"]))

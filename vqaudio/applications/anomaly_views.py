@@ -1,10 +1,12 @@
 """The sides from which a detector looks at a sound, each as vectors that a Gaussian can be fitted to."""
 
+from typing import Any
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from vqaudio.applications.anomaly_features import QUIETEST, RESOLUTIONS, STEPS, Noticed, Series
+from vqaudio.applications.anomaly_features import QUIETEST, RESOLUTIONS, STEPS, Noticed
 
 Array = NDArray[np.float64]
 
@@ -40,10 +42,10 @@ def views(noticed: Noticed) -> dict[str, Array]:
     }
 
 
-def over_time(series: Series, frames: int, by: np.ufunc) -> Array:
+def over_time(series: NDArray[Any], frames: int, by: np.ufunc) -> Array:
     """`[D, F]` brought to fewer frames `[D, frames]` by `np.maximum` or the like."""
     starts = np.arange(frames) * series.shape[1] // frames
-    return by.reduceat(series.astype(np.float64), starts, axis=1)  # type: ignore[no-any-return]
+    return by.reduceat(series.astype(np.float64), starts, axis=1)
 
 
 def _moments(series: Array) -> Array:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import typer
 
-from vqaudio.cli import demo, info, reconstruct, sample, synthesize, tokenize, train
+from vqaudio.cli import demo, info, reconstruct, sample, score, synthesize, tokenize, train
 from vqaudio.cli.terminal import note, one_line_errors, show_notices
 from vqaudio.errors import UserError
 
@@ -31,6 +31,7 @@ app.command("tokenize")(tokenize.tokenize)
 app.command("synthesize")(synthesize.synthesize)
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("sample")(sample.sample)
+app.add_typer(score.app, name="score")
 app.command("info")(info.info)
 
 
