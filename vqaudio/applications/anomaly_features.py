@@ -111,8 +111,9 @@ class Listener:
         self.codec, self.prior = codec.eval(), prior.eval()
         self.models = Models(codec.fingerprint, prior.fingerprint)
         self.piece = max(1, round(PIECE_SECONDS * codec.frame_rates[0]))
-        self.around = _context_frames(codec)
         self.spectra = {name: _log_mel(codec, how) for name, how in RESOLUTIONS.items()}
+        window = max(spectrum.n_fft for spectrum in self.spectra.values())
+        self.around = frames_for(_reach(codec) + window, codec.hops[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As configuration and bytes: between processes, torch would put tensors in shared memory."""
@@ -211,12 +212,12 @@ def _listener(
     return Listener(*models)
 
 
-def _context_frames(codec: Codec) -> int:
-    """Coarsest frames on each side that decide what a codec makes of one."""
+def _reach(codec: Codec) -> int:
+    """Samples on each side that decide what a codec makes of one."""
     encoder = codec.encoder.audio_context(codec.hierarchy.encode_contexts())
     decoder = codec.hierarchy.decode_contexts(codec.decoder.context_before(codec.head.context))
-    reach = max(max(context) * hop for context, hop in zip(decoder, codec.hops, strict=True))
-    return frames_for(max(encoder) + reach, codec.hops[0])
+    frames = zip(decoder, codec.hops, strict=True)
+    return max(encoder) + max(max(context) * hop for context, hop in frames)
 
 
 def _log_mel(codec: Codec, how: Resolution) -> LogMel:
