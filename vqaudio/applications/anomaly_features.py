@@ -68,8 +68,7 @@ class Noticed:
             - `sound middle`, `sound long`: its log-mel, 8 bands every 10 ms and 128 every 40 ms.
             - `error short`, `error long`: log-mel of the resynthesis less that of the sound, 8 bands
               every 2 ms and 128 every 40 ms.
-            - `level L`, `quantizing L`: what level L quantizes, and the length of what is left of it
-              after each quantizer.
+            - `quantizing L`: length of what is left of level L's features after each quantizer.
             - `bits`: of the prior, for each coarsest frame; and for the same frame when the codes are
               read backwards.
             - `samples`, `samples made`: of each piece, how many samples have which level, in steps of
@@ -180,13 +179,13 @@ class Listener:
         return spectrum(F.pad(audio[:, 0], (around // 2, around - around // 2)))
 
     def _codes(self, heard: CodecOutput) -> dict[str, Tensor]:
-        """Of every level `[1, D, F]`: its codes, what they stand for, and by how much they miss it."""
+        """Of every level `[1, D, F]`: its codes, and by how much they miss what they stand for."""
         found = {}
         for index, level in enumerate(self.codec.hierarchy.levels):
             read, codes = heard.heard[index], heard.codes[index]
             stages = range(1, codes.shape[1] + 1)
             left = [read - level.bottleneck.decode(codes[:, :stage]) for stage in stages]
-            found[f"codes {index}"], found[f"level {index}"] = codes, read
+            found[f"codes {index}"] = codes
             found[f"quantizing {index}"] = torch.stack([one.norm(dim=1) for one in left], dim=1)
         return found
 
