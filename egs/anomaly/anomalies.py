@@ -3,10 +3,15 @@
 Levels are drawn anew for each sound. Decibels are of power, against the whole sound's.
 """
 
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import soxr
+import torch
+
+from vqaudio.audio import mono, read_audio, write_audio
 
 Fault = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
@@ -87,3 +92,12 @@ FAULTS: dict[str, Fault] = {
 def _below(wave: np.ndarray, audio: np.ndarray, decibels: float) -> np.ndarray:
     """`wave` at so many decibels below `audio`."""
     return wave * np.sqrt(np.mean(audio**2) / np.mean(wave**2)) * 10 ** (-decibels / 20)
+
+
+def write_faulty(path: Path, kind: str, made: Path) -> Path:
+    """Write a sound with a fault of some kind, whose random numbers hang on the names of both alone."""
+    audio, rate = read_audio(path)
+    rng = np.random.default_rng(zlib.crc32(f"{kind} {path.stem}".encode()))
+    faulty = FAULTS[kind](mono(audio)[0].double().numpy(), rate, rng)
+    write_audio(made, torch.from_numpy(faulty).float()[None], rate)
+    return made

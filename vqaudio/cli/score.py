@@ -120,7 +120,7 @@ def fit(
                 failures.append(str(noticed))
             else:
                 heard[sound.id] = noticed
-        if heard or not failures:
+        if heard:
             Detector.fit(heard, listener.models).save(out)
             say(f"{out}: what is normal in {len(heard)} of {len(heard) + len(failures)} sounds")
     leave_if_failed(failures, len(heard))
