@@ -3,7 +3,7 @@
     python egs/anomaly/prepare.py DATA OUT [--other DIR]
 
 DATA holds `metadata.csv` and `audio/{id}.*`, as does DIR for another speaker; or machines, with files
-such as `{machine}/test/anomaly_id_00_00000000.wav`. Writes `OUT/{machine}/normal.jsonl` and `test.jsonl`.
+such as `{machine}/test/anomaly_id_00_00000000.wav`. Writes `OUT/{machine}/{normal,test}.jsonl`.
 """
 
 from pathlib import Path
