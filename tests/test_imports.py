@@ -167,6 +167,7 @@ def test_public_names_are_there_without_torchaudio_and_librosa() -> None:
 NAMES = {
     "yaml": "pyyaml",
     "PIL": "pillow",
+    "sklearn": "scikit-learn",
     "lightning_fabric": "lightning-fabric",
     "vector_quantize_pytorch": "vector-quantize-pytorch",
 }

@@ -31,6 +31,7 @@ def test_help_names_every_verb_and_loads_no_torch() -> None:
         "compress",
         "decompress",
         "evaluate",
+        "score",
         "info",
         "web",
     ):

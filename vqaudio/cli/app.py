@@ -15,6 +15,7 @@ from vqaudio.cli import (
     info,
     reconstruct,
     sample,
+    score,
     synthesize,
     tokenize,
     train,
@@ -47,6 +48,7 @@ app.command("sample")(sample.sample)
 app.command("compress")(compress.compress)
 app.command("decompress")(decompress.decompress)
 app.command("evaluate")(evaluate.evaluate)
+app.add_typer(score.app, name="score")
 app.command("info")(info.info)
 app.command("web")(web.web)
 

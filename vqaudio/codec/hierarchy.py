@@ -21,6 +21,7 @@ class Cascade:
         codes: per level that has any, coarsest first, int64 `[B, Q, F_l]`; empty where nothing was
             quantized.
         losses: scalars by name, the mean over levels.
+        heard: per level, coarsest first, `[B, inputs, F_l]`: what its bottleneck read.
         said: per level, coarsest first, `[B, D_l, F_l]`: what its bottleneck passed on.
         health: scalars by name, per level, that only the log wants.
     """
@@ -28,6 +29,7 @@ class Cascade:
     state: Tensor
     codes: list[Tensor] = field(default_factory=list)
     losses: dict[str, Tensor] = field(default_factory=dict)
+    heard: list[Tensor] = field(default_factory=list)
     said: list[Tensor] = field(default_factory=list)
     health: list[dict[str, Tensor]] = field(default_factory=list)
 
@@ -118,10 +120,12 @@ class Hierarchy(nn.Module):
             quantize: False passes features on as they are.
             keep_levels: int `[B]`, how many levels each sound is decoded from; None for all.
         """
+        heard: list[Tensor] = []
         results: list[Bottlenecked] = []
 
         def say(index: int, level: HierarchyLevel, condition: Tensor | None) -> Tensor:
-            results.append(level.bottleneck(level.read(features[index], condition), quantize))
+            heard.append(level.read(features[index], condition))
+            results.append(level.bottleneck(heard[-1], quantize))
             return _masked(level.project_out(results[-1].features), keep_levels, index)
 
         state = self._descend(say, [NO_CONTEXT] * len(features), self.decode_contexts(wanted))
@@ -133,6 +137,7 @@ class Hierarchy(nn.Module):
             state,
             [r.codes for r in results if r.codes is not None],
             losses,
+            heard,
             [r.features for r in results],
             [r.health for r in results],
         )

@@ -34,6 +34,7 @@ class CodecOutput:
         codes: per level, coarsest first, int64 `[B, Q, F_l]`; without continuous levels, and empty
             in the warm start.
         losses: scalars by name.
+        heard: per level, coarsest first, `[B, inputs, F_l]`: what its bottleneck read.
         said: per level, coarsest first, `[B, D_l, F_l]`: what `render` makes this of.
         health: scalars by name, per level, that only the log wants.
     """
@@ -42,6 +43,7 @@ class CodecOutput:
     coarse: list[Tensor]
     codes: list[Tensor]
     losses: dict[str, Tensor]
+    heard: list[Tensor]
     said: list[Tensor]
     health: list[dict[str, Tensor]]
 
@@ -138,6 +140,7 @@ class Codec(nn.Module):
             ],
             codes=cascade.codes,
             losses=cascade.losses,
+            heard=cascade.heard,
             said=cascade.said,
             health=cascade.health,
         )

@@ -92,6 +92,37 @@ def save_spectrograms(
         write_figure(figure, path)
 
 
+def save_curve(
+    path: str | Path, title: str, audio: Tensor, sample_rate: int, curve: np.ndarray, name: str
+) -> None:
+    """Draw the mel spectrogram of a sound, and below it a curve over the same time.
+
+    Args:
+        path: the PNG to write.
+        title: of the picture.
+        audio: float `[T]`.
+        sample_rate: in Hz.
+        curve: `[F]`, of frames that together last as long as the sound.
+        name: of what the curve shows.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    seconds = len(audio) / sample_rate
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.0, 3.4), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        _draw(above, audio, sample_rate)
+        above.set_title(title)
+        above.set_ylabel("Hz")
+        below.stairs(curve, np.linspace(0, seconds, len(curve) + 1), color="#f2b84b")
+        below.set_xlim(0, seconds)
+        below.set_xlabel("seconds")
+        below.set_ylabel(name)
+        below.grid(color="#2b303a", linewidth=0.6)
+        _write(figure, path)
+
+
 def save_codebook_use(path: str | Path, uses: Sequence[CodebookUse]) -> None:
     """Draw how often each code came, commonest first: a panel a codebook.
 

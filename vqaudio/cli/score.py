@@ -1,0 +1,166 @@
+"""`vqaudio score` and `vqaudio score fit`: how unlike other sounds a sound is."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from typer.core import TyperGroup
+
+from vqaudio.cli.output import output_folder
+from vqaudio.cli.terminal import leave_if_failed, progress, say
+from vqaudio.cli.terminal import out as console
+from vqaudio.errors import UserError
+
+if TYPE_CHECKING:
+    from vqaudio.applications.anomaly_features import Listener, Noticed
+    from vqaudio.applications.anomaly_report import Verdict
+    from vqaudio.corpus.manifest import Sound
+
+SHOWN = 20  # rows of the table
+
+
+class _FilesUnlessFit(TyperGroup):
+    """Scores files, unless the first word is the name of another command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args[:1] != ["fit"]:
+            args = ["files", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_FilesUnlessFit, help="Say how unlike the training data, or normal data, sounds are."
+)
+
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="INPUT",
+        help="Sound files, folders or manifests. A file named fit is written ./fit.",
+        show_default=False,
+    ),
+]
+PriorName = Annotated[str, typer.Option(metavar="MODEL", help="A shipped name or a model folder.")]
+CodecName = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="The codec of the prior.", show_default="the shipped one"),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Processes, one core each.", show_default="all cores"),
+]
+
+
+@app.command("files")
+def score(
+    inputs: Inputs,
+    prior: PriorName = "speech-16k-prior",
+    codec: CodecName = None,
+    detector: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of `vqaudio score fit`: what is normal.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder for scores, curves over time and pictures.", show_default=False
+        ),
+    ] = None,
+    workers: Workers = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each sound.")
+    ] = False,
+) -> None:
+    """Say how unlike the training data sounds are, or with --detector how unlike normal ones.
+
+    Without a detector it is the prior's bits per second: more is more unusual. With one it is the
+    negative log10 of the share of normal sounds that would be as unusual: at 2, one in a hundred.
+    `vqaudio score fit` makes detectors.
+    """
+    from vqaudio.applications.anomaly import Detector
+    from vqaudio.applications.anomaly_report import judge, write_report
+
+    listener = _listener(prior, codec)
+    normal = None if detector is None else Detector.load(detector, listener.models)
+    verdicts, failures = [], []
+    with output_folder(out) if out else nullcontext():
+        for sound, noticed in _listen(listener, inputs, workers, as_json):
+            if isinstance(noticed, UserError):
+                failures.append(str(noticed))
+                continue
+            verdicts.append(judge(sound, noticed, normal))
+            if as_json:
+                print(verdicts[-1].line())
+        if out and verdicts:
+            write_report(out, verdicts, listener)
+    if verdicts and not as_json:
+        console.print(_table(verdicts))
+    leave_if_failed(failures, len(verdicts))
+
+
+@app.command("fit")
+def fit(
+    inputs: Inputs,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The detector, a .safetensors file.")],
+    prior: PriorName = "speech-16k-prior",
+    codec: CodecName = None,
+    workers: Workers = None,
+) -> None:
+    """Learn what is normal from sounds of which all, or nearly all, are."""
+    from vqaudio.applications.anomaly import Detector
+
+    listener = _listener(prior, codec)
+    failures, heard = [], {}
+    with output_folder(out.parent):
+        for sound, noticed in _listen(listener, inputs, workers):
+            if isinstance(noticed, UserError):
+                failures.append(str(noticed))
+            else:
+                heard[sound.id] = noticed
+        if heard:
+            Detector.fit(heard, listener.models).save(out)
+            say(f"{out}: what is normal in {len(heard)} of {len(heard) + len(failures)} sounds")
+    leave_if_failed(failures, len(heard))
+
+
+def _listener(prior: str, codec: str | None) -> "Listener":
+    from vqaudio.applications.anomaly_features import Listener
+    from vqaudio.cli.models import codec_of, load_prior
+
+    model = load_prior(prior)
+    return Listener(codec_of(model.codec.fingerprint, codec, prior), model)
+
+
+def _listen(
+    listener: "Listener", inputs: Sequence[Path], workers: int | None, quiet: bool = False
+) -> "Iterator[tuple[Sound, Noticed | UserError]]":
+    """Listen to all sounds, with a bar where somebody is looking."""
+    from vqaudio.applications.anomaly_run import listen_to
+    from vqaudio.cli.corpus_progress import notices_once
+    from vqaudio.corpus.manifest import find_sounds
+    from vqaudio.corpus.processes import fitting_workers
+
+    sounds = find_sounds(inputs)
+    with notices_once(), progress() as bar:
+        task = bar.add_task("listening", total=len(sounds), visible=not quiet)
+        for found in listen_to(listener, sounds, workers or fitting_workers(sounds)):
+            yield found
+            bar.advance(task)
+
+
+def _table(verdicts: "Sequence[Verdict]") -> Table:
+    """The most unusual sounds, the most unusual first."""
+    ranked = sorted(verdicts, key=lambda verdict: -verdict.score)[:SHOWN]
+    table = Table(
+        caption=f"the {SHOWN} most unusual of {len(verdicts)}" if len(verdicts) > SHOWN else None
+    )
+    table.add_column("sound", overflow="fold")
+    for name in ("seconds", ranked[0].ranked_by.replace("_", " "), *ranked[0].views):
+        table.add_column(name, justify="right")
+    for verdict in ranked:
+        numbers = [verdict.duration_seconds, verdict.score, *verdict.views.values()]
+        table.add_row(verdict.sound.id, *(f"{number:.1f}" for number in numbers))
+    return table
