@@ -112,7 +112,8 @@ def save_curve(
     with rc_context(STYLE):
         figure = Figure(figsize=(8.0, 3.4), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-        _draw(above, audio, sample_rate)
+        decibels, centres = mel_picture(audio, sample_rate)
+        draw_spectrogram(above, decibels, centres, seconds, decibels.max().item())
         above.set_title(title)
         above.set_ylabel("Hz")
         below.stairs(curve, np.linspace(0, seconds, len(curve) + 1), color="#f2b84b")
@@ -120,7 +121,7 @@ def save_curve(
         below.set_xlabel("seconds")
         below.set_ylabel(name)
         below.grid(color="#2b303a", linewidth=0.6)
-        _write(figure, path)
+        write_figure(figure, path)
 
 
 def save_codebook_use(path: str | Path, uses: Sequence[CodebookUse]) -> None:
