@@ -92,6 +92,7 @@ class CodecLosses(Section):
 
     mel: Weight = 1.0
     stft: Weight = 1.0
+    envelopes: Weight = Field(default=0.0, description="of speech bands; see EnvelopeDistance")
     coarse: Weight = Field(
         default=0.0, description="mel and stft of what the coarse levels alone make, the mean over them"
     )

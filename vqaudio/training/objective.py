@@ -9,9 +9,16 @@ from vqaudio.codec.heads import MelSpectrogram
 from vqaudio.codec.model import Codec, CodecOutput
 from vqaudio.config import CodecLosses
 from vqaudio.training.balancer import Balancer
+from vqaudio.training.intelligibility import EnvelopeDistance
 from vqaudio.training.losses import SpectralLoss
 
-AT_THE_SOUND = ("mel", "stft", "adversarial", "features")  # terms that the balancer may weigh
+AT_THE_SOUND = (
+    "mel",
+    "stft",
+    "envelopes",
+    "adversarial",
+    "features",
+)  # terms that the balancer may weigh
 SETTINGS = {"fft_sizes", "balance"}  # of the recipe's losses; the others are weights
 
 
@@ -27,6 +34,7 @@ class Objective(nn.Module):
         super().__init__()
         self.weights: dict[str, float] = config.model_dump(exclude=SETTINGS)
         self.spectral = SpectralLoss(codec.sample_rate, config.fft_sizes)
+        self.envelopes = EnvelopeDistance(codec.sample_rate)
         self.balancer = Balancer(config.balance) if config.balance else None
         self._spectrogram = codec.head.target if isinstance(codec.head, MelSpectrogram) else None
 
@@ -66,7 +74,8 @@ class Objective(nn.Module):
         """How far what the codec made is from the sound: `mel`, and `stft` where it made sound."""
         if self._spectrogram is not None:
             return {"mel": (made - self._spectrogram(audio)).abs().mean()}
-        return self.spectral(made, audio)
+        found = self.spectral(made, audio)
+        return found | {"envelopes": self.envelopes(made, audio)} if self.weights["envelopes"] else found
 
     def distance(self, made: Tensor, audio: Tensor) -> Tensor:
         """The reconstruction's part of the total."""
