@@ -114,7 +114,7 @@ class Studio:
             f"{fewer:.0f} times fewer bits than 16-bit samples."
         )
         picture = Picture(
-            "The codes: a row a codebook, a colour a code. What is not decoded is pale.",
+            "The codes: a row a codebook, a colour a code. What is not decoded is dark.",
             folder / "codes.png",
         )
         return Shown([said, *players, picture], sounds)
