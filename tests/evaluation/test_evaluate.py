@@ -20,8 +20,9 @@ from vqaudio.corpus.manifest import find_sounds
 from vqaudio.errors import UserError
 from vqaudio.evaluation.averages import interval
 from vqaudio.evaluation.evaluate import evaluate_codec, evaluate_pairs
+from vqaudio.evaluation.evaluation_folder import read_per_file, read_summary
 from vqaudio.evaluation.measures import built_in
-from vqaudio.evaluation.results import Figures, read_per_file, read_summary
+from vqaudio.evaluation.results import Figures
 from vqaudio.model_folder import save_model
 
 CODEC = waveform_codec()  # two levels of one and two codebooks
@@ -258,27 +259,3 @@ def test_folders_without_a_name_in_common_are_refused(tmp_path: Path, sentence: 
         shutil.copy(sentence, tmp_path / folder / f"{name}.flac")
     with pytest.raises(UserError, match="no sound has the name of one in"):
         evaluate_pairs(tmp_path / "a", tmp_path / "b", tmp_path / "out")
-
-
-CRASH = """
-import os, signal, sys
-from vqaudio.evaluation.pool import run_tasks
-
-def begin(): pass
-def work(item):
-    if item == 5:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return item
-def crashed(item):
-    return -item
-
-if __name__ == "__main__":
-    print(sorted(run_tasks(work, range(12), 2, begin, (), crashed)))
-"""
-
-
-def test_an_item_that_kills_its_worker_costs_no_other(tmp_path: Path) -> None:
-    script = tmp_path / "crash.py"
-    script.write_text(CRASH)
-    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == str([-5, 0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11])
