@@ -23,13 +23,12 @@ from vqaudio.applications.decompression import Decompressor, Silence
 from vqaudio.applications.static_model import StaticModel
 from vqaudio.applications.vqa_format import Block, read_blocks, read_header
 from vqaudio.audio import read_audio
-from vqaudio.cli.models import load_codec
 from vqaudio.cli.terminal import run_script
 from vqaudio.codec.model import Codec
 from vqaudio.codes import Codes
 from vqaudio.errors import UserError
 from vqaudio.evaluation.demo import SENTENCE
-from vqaudio.model_folder import find_model
+from vqaudio.model_folder import find_model, load_codec
 
 SECONDS, BLOCK_SECONDS, LONGEST_SECONDS = 1.3, 0.4, 60
 SOUNDED = 10  # every so many cases are decoded to sound

@@ -102,11 +102,7 @@ class Listener:
         codec.check_discrete()
         if isinstance(codec.head, MelSpectrogram):
             raise UserError("codec.head.kind: mel makes no samples to compare; give another codec")
-        if prior.codec.fingerprint != codec.fingerprint:
-            raise UserError(
-                f"prior: of codec {prior.codec.fingerprint[:12]}, not of {codec.fingerprint[:12]}; "
-                "give the one that made its tokens"
-            )
+        prior.check_codec(codec.fingerprint)
         self.codec, self.prior = codec.eval(), prior.eval()
         self.models = Models(codec.fingerprint, prior.fingerprint)
         self.piece = max(1, round(PIECE_SECONDS * codec.frame_rates[0]))

@@ -129,7 +129,8 @@ def fit(
 
 def _listener(prior: str, codec: str | None) -> "Listener":
     from vqaudio.applications.anomaly_features import Listener
-    from vqaudio.cli.models import codec_of, load_prior
+    from vqaudio.cli.models import codec_of
+    from vqaudio.model_folder import load_prior
 
     model = load_prior(prior)
     return Listener(codec_of(model.codec.fingerprint, codec, prior), model)
