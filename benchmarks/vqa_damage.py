@@ -21,7 +21,7 @@ from vqaudio.applications.code_tables import load_tables
 from vqaudio.applications.compression import Compressor
 from vqaudio.applications.decompression import Decompressor, Silence
 from vqaudio.applications.static_model import StaticModel
-from vqaudio.applications.vqa_format import Block, read_blocks, read_header
+from vqaudio.applications.vqa_format import Block, read_header, whole_blocks
 from vqaudio.audio import read_audio
 from vqaudio.cli.terminal import run_script
 from vqaudio.codec.model import Codec
@@ -90,7 +90,7 @@ def forged(data: bytearray, chance: random.Random) -> None:
     """Blocks with the right CRC, of random numbers, lengths and payloads, stand between the others."""
     file = io.BytesIO(bytes(data))
     header = read_header(file, "")
-    blocks = [block.to_bytes(header.seed) for block in read_blocks(file, header.seed, 1 << 12)]
+    blocks = [block.to_bytes(header.seed) for block in whole_blocks(file, header.seed, 1 << 12)]
     for _ in range(chance.randint(1, 4)):
         number = chance.choice([chance.randrange(8), chance.randrange(1 << chance.randrange(1, 35))])
         samples = chance.choice([None, None, chance.randrange(1 << chance.randrange(1, 35))])

@@ -25,11 +25,8 @@ from vqaudio.features import LogMel
 from vqaudio.prior.model import CodecSpec, Prior
 
 PIECE_SECONDS = 8.0  # of a sound that go through the codec at once
-QUIETEST, LOUDEST, STEPS = (
-    -120,
-    20,
-    10,
-)  # levels of samples that are told apart: decibels, steps a decibel
+QUIETEST, LOUDEST = -120, 20  # levels of samples that are told apart, in decibels
+STEPS = 10  # of these levels a decibel
 POOLED = 8  # bands, where single ones would say too much of what is said
 
 Series = NDArray[np.float32]

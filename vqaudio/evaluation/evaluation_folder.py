@@ -32,13 +32,9 @@ from vqaudio.evaluation.results import (
 )
 from vqaudio.files import write_text
 
-RUN, PER_FILE, CODES, SUMMARY, SOUNDS = (
-    "run.json",
-    "per_file.jsonl",
-    "codes.jsonl",
-    "summary.json",
-    "sounds",
-)
+RUN, SUMMARY = "run.json", "summary.json"
+PER_FILE, CODES = "per_file.jsonl", "codes.jsonl"
+SOUNDS = "sounds"
 ORIGINAL = "original"  # the folder of `SOUNDS` that no system may be called
 FORMAT = 1
 
