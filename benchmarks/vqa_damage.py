@@ -21,15 +21,14 @@ from vqaudio.applications.code_tables import load_tables
 from vqaudio.applications.compression import Compressor
 from vqaudio.applications.decompression import Decompressor, Silence
 from vqaudio.applications.static_model import StaticModel
-from vqaudio.applications.vqa_format import Block, read_blocks, read_header
+from vqaudio.applications.vqa_format import Block, read_header, whole_blocks
 from vqaudio.audio import read_audio
-from vqaudio.cli.models import load_codec
 from vqaudio.cli.terminal import run_script
 from vqaudio.codec.model import Codec
 from vqaudio.codes import Codes
 from vqaudio.errors import UserError
 from vqaudio.evaluation.demo import SENTENCE
-from vqaudio.model_folder import find_model
+from vqaudio.model_folder import find_model, load_codec
 
 SECONDS, BLOCK_SECONDS, LONGEST_SECONDS = 1.3, 0.4, 60
 SOUNDED = 10  # every so many cases are decoded to sound
@@ -91,7 +90,7 @@ def forged(data: bytearray, chance: random.Random) -> None:
     """Blocks with the right CRC, of random numbers, lengths and payloads, stand between the others."""
     file = io.BytesIO(bytes(data))
     header = read_header(file, "")
-    blocks = [block.to_bytes(header.seed) for block in read_blocks(file, header.seed, 1 << 12)]
+    blocks = [block.to_bytes(header.seed) for block in whole_blocks(file, header.seed, 1 << 12)]
     for _ in range(chance.randint(1, 4)):
         number = chance.choice([chance.randrange(8), chance.randrange(1 << chance.randrange(1, 35))])
         samples = chance.choice([None, None, chance.randrange(1 << chance.randrange(1, 35))])

@@ -14,10 +14,10 @@ import typer
 from vqaudio.applications.compression import Written, compress, open_sound
 from vqaudio.applications.decompression import Decompressor
 from vqaudio.applications.vqa_format import read_header
-from vqaudio.cli.models import load_code_model, load_codec
+from vqaudio.cli.models import load_code_model
 from vqaudio.cli.terminal import run_script
 from vqaudio.corpus.manifest import find_sounds
-from vqaudio.model_folder import find_model
+from vqaudio.model_folder import find_model, load_codec
 
 
 def main(

@@ -119,6 +119,30 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> Codec | Prior:
     return model.to(device).eval()
 
 
+def load_codec(name: str | Path) -> Codec:
+    """Load a codec.
+
+    Raises:
+        UserError: see `load`, or it is a prior.
+    """
+    model = load(name)
+    if not isinstance(model, Codec):
+        raise UserError(f"{name}: a prior, where a codec is needed")
+    return model
+
+
+def load_prior(name: str | Path) -> Prior:
+    """Load a prior.
+
+    Raises:
+        UserError: see `load`, or it is a codec.
+    """
+    model = load(name)
+    if not isinstance(model, Prior):
+        raise UserError(f"{name}: a codec, where a prior is needed")
+    return model
+
+
 def _device(name: str | torch.device) -> torch.device:
     """Refuse what this machine has not before anything is read."""
     try:

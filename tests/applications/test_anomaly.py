@@ -1,7 +1,10 @@
 """What is noticed in a sound, and how unusual it is by what was fitted to normal ones."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from tests.sounds import WavMaker, tone
 from vqaudio.applications.anomaly import Detector, Gaussian, Tail
 from vqaudio.applications.anomaly_features import Listener, Models, Noticed
 from vqaudio.applications.anomaly_run import listen_to
+from vqaudio.codec.inputs import Sound as AnySound
 from vqaudio.codec.model import Codec
 from vqaudio.config import PriorConfig
 from vqaudio.corpus.manifest import Sound
@@ -114,6 +118,30 @@ def test_order_and_workers_do_not_matter(listener: Listener, wav: WavMaker) -> N
             assert np.array_equal(one.series[name], other.series[name])
 
 
+class DeadlyListener(Listener):
+    """Dies of one sound, as of a file that crashes its reader."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DeadlyListener, (self.codec, self.prior)
+
+    def listen(self, sound: AnySound, sample_rate: int | None = None) -> Noticed:
+        if str(sound).endswith("deadly.wav"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().listen(sound, sample_rate)
+
+
+def test_a_sound_that_kills_its_worker_costs_no_other(listener: Listener, wav: WavMaker) -> None:
+    names = ["a", "b", "deadly", "c", "d"]
+    sounds = [Sound(name, wav(f"{name}.wav", seconds=0.2)) for name in names]
+    deadly = DeadlyListener(listener.codec, listener.prior)
+    found = {sound.id: noticed for sound, noticed in listen_to(deadly, sounds, 2)}
+    assert list(found) == names
+    assert str(found.pop("deadly")).endswith(
+        "deadly.wav: ends the process that listens to it; leave it out"
+    )
+    assert all(isinstance(noticed, Noticed) for noticed in found.values())
+
+
 def test_a_detector_does_not_depend_on_the_order(
     listener: Listener, normal: dict[str, Noticed], detector: Detector
 ) -> None:
@@ -147,7 +175,7 @@ def test_other_models_and_other_files_are_refused(
 
 
 def test_a_prior_of_another_codec_is_refused(listener: Listener) -> None:
-    with pytest.raises(UserError, match="prior: of codec"):
+    with pytest.raises(UserError, match="the prior reads codec"):
         Listener(waveform_codec(seed=1), listener.prior)
 
 

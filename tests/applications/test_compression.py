@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.sounds import tone
-from vqaudio.applications.compression import Compressor, Sound, compress, open_sound
+from vqaudio.applications.compression import Compressor, Opened, compress, open_sound
 from vqaudio.applications.decompression import Decompressor, Silence
 from vqaudio.applications.static_model import StaticModel
-from vqaudio.applications.vqa_format import Block, read_blocks, read_header
+from vqaudio.applications.vqa_format import Block, read_header, whole_blocks
 from vqaudio.audio import write_audio
 from vqaudio.codec.model import Codec
 from vqaudio.codes import Codes
@@ -60,7 +60,7 @@ def pieces(data: bytes) -> tuple[bytes, list[bytes]]:
     """The header and the blocks of a file."""
     file = io.BytesIO(data)
     header = read_header(file, "a.vqa")
-    found = [block.to_bytes(header.seed) for block in read_blocks(file, header.seed, MOST)]
+    found = [block.to_bytes(header.seed) for block in whole_blocks(file, header.seed, MOST)]
     assert header.to_bytes() + b"".join(found) == data
     return header.to_bytes(), found
 
@@ -121,7 +121,7 @@ def test_blocks_go_out_as_soon_as_they_are_full(codec: Codec, static: StaticMode
     compressor.push(tone(1.0)[:, : BLOCK + delay])
     header = read_header(io.BytesIO(file.getvalue()), "")
     whole = io.BytesIO(file.getvalue()[len(header.to_bytes()) :])
-    assert [block.number for block in read_blocks(whole, header.seed, MOST)] == [0]
+    assert [block.number for block in whole_blocks(whole, header.seed, MOST)] == [0]
 
 
 def test_sound_comes_before_the_file_has_ended(codec: Codec, static: StaticModel) -> None:
@@ -295,5 +295,5 @@ def test_no_sample_is_refused(codec: Codec, static: StaticModel) -> None:
     nothing: Iterator[Tensor] = iter(())
     file = io.BytesIO()
     with pytest.raises(UserError, match=r"a.wav: holds no samples; give a sound"):
-        compress(codec, static, Sound("a.wav", 16000, 1, nothing), file)
+        compress(codec, static, Opened("a.wav", 16000, 1, nothing), file)
     assert file.getvalue() == b""

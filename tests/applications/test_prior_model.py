@@ -98,7 +98,7 @@ def test_damage_is_told_from_other_rounding(codec: Codec, prior_model: PriorMode
 def test_a_prior_of_another_codec_is_refused(codec: Codec, tables: CodeTables) -> None:
     prior = make_prior_model(codec, tables).prior
     prior.codec = replace(prior.codec, fingerprint="f" * 64)
-    with pytest.raises(UserError, match="--prior: reads the codes of codec ffffffffffff"):
+    with pytest.raises(UserError, match="the prior reads codec ffffffffffff"):
         PriorModel(prior, codec, tables)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqaudio.applications.vqa_format import Block, Header, read_blocks, read_header
+from vqaudio.applications.vqa_format import Block, Header, read_header, whole_blocks
 from vqaudio.errors import UserError
 
 HEADER = Header("static", 1, "0123abcd", "89abcdef", 16000, 2, 125)
@@ -51,7 +51,7 @@ def test_a_header_is_short() -> None:
 def test_blocks_come_back(written: list[Block], trickle: bool) -> None:
     data = b"".join(block.to_bytes(SEED) for block in written)
     file = Trickle(data) if trickle else io.BytesIO(data)
-    assert list(read_blocks(file, SEED, MOST)) == written
+    assert list(whole_blocks(file, SEED, MOST)) == written
 
 
 @given(st.lists(blocks, min_size=1, max_size=5), st.data())
@@ -61,7 +61,7 @@ def test_what_is_damaged_takes_nothing_else_with_it(written: list[Block], data: 
     place = data.draw(st.integers(0, len(pieces[hit]) - 1))
     other = data.draw(st.integers(1, 255))
     pieces[hit] = bytes(b ^ other * (i == place) for i, b in enumerate(pieces[hit]))
-    found = list(read_blocks(io.BytesIO(b"".join(pieces)), SEED, MOST))
+    found = list(whole_blocks(io.BytesIO(b"".join(pieces)), SEED, MOST))
     wanted = [replace(b, passed_over=0) for n, b in enumerate(written) if n != hit]
     assert [replace(block, passed_over=0) for block in found] == wanted
     if hit < len(written) - 1:
@@ -70,12 +70,12 @@ def test_what_is_damaged_takes_nothing_else_with_it(written: list[Block], data: 
 
 @given(st.binary(max_size=2000))
 def test_random_bytes_are_no_blocks(data: bytes) -> None:
-    assert list(read_blocks(io.BytesIO(data), SEED, MOST)) == []
+    assert list(whole_blocks(io.BytesIO(data), SEED, MOST)) == []
 
 
 def test_blocks_of_another_header_are_none() -> None:
     data = Block(0, b"abc").to_bytes(replace(HEADER, channels=2).seed)
-    assert list(read_blocks(io.BytesIO(data), SEED, MOST)) == []
+    assert list(whole_blocks(io.BytesIO(data), SEED, MOST)) == []
 
 
 def test_a_block_is_there_before_the_next_one() -> None:
@@ -85,12 +85,12 @@ def test_a_block_is_there_before_the_next_one() -> None:
         def read(self, size: int = -1) -> bytes:
             return pieces.pop()
 
-    assert next(read_blocks(Endless(), SEED, MOST)) == Block(0, b"abc")  # type: ignore[arg-type]
+    assert next(whole_blocks(Endless(), SEED, MOST)) == Block(0, b"abc")  # type: ignore[arg-type]
 
 
 def test_a_length_beyond_all_blocks_is_not_waited_for() -> None:
     huge = b"\0\xfe\xff\xff\x7f"  # number 0, 2^27 bytes of payload
-    found = list(read_blocks(io.BytesIO(huge + Block(1, b"x").to_bytes(SEED)), SEED, MOST))
+    found = list(whole_blocks(io.BytesIO(huge + Block(1, b"x").to_bytes(SEED)), SEED, MOST))
     assert found == [Block(1, b"x", passed_over=len(huge))]
 
 

@@ -2,22 +2,15 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import Program
 from tests.models import waveform_codec
 from tests.sounds import speechlike
 from vqaudio.audio import write_audio
 from vqaudio.model_folder import save_model
-
-
-def vqaudio(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "vqaudio", "evaluate", *map(str, words)], capture_output=True, text=True
-    )
 
 
 @pytest.fixture
@@ -30,43 +23,45 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "tiny", tmp_path / "data"
 
 
-def test_a_codec_is_judged_and_a_bad_file_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_codec_is_judged_and_a_bad_file_named(
+    program: Program, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
     model, data = folders
     out = tmp_path / "out"
     (data / "bad.wav").write_text("no sound")
-    run = vqaudio("--codec", model, "--data", data, "--out", out, "--workers", 1)
-    assert run.returncode == 3
+    run = program("evaluate", "--codec", model, "--data", data, "--out", out, "--workers", "1")
+    assert run.status == 3
     for part in ("tiny@1+1", "PESQ-WB", "effective bitrate", "multiply-adds", "pystoi", "VERSA: si_snr"):
-        assert part in run.stdout
-    assert "error: bad: " in run.stderr
-    assert "Traceback" not in run.stderr
+        assert part in run.out
+    assert "error: bad: " in run.err
+    assert "Traceback" not in run.err
     assert json.loads((out / "summary.json").read_text())["sounds"] == 3
-    assert f"open {out / 'index.html'}" in run.stdout
+    assert f"open {out / 'index.html'}" in run.out
     assert "How good is tiny?" in (out / "index.html").read_text()
 
     (data / "bad.wav").unlink()
-    run = vqaudio("--codec", model, "--data", data, "--out", out)
-    assert run.returncode == 2
-    assert "holds another evaluation: inputs is 3" in run.stderr
+    run = program("evaluate", "--codec", model, "--data", data, "--out", out)
+    assert run.status == 2
+    assert "holds another evaluation: inputs is 3" in run.err
 
 
-def test_folders_are_compared(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_folders_are_compared(program: Program, folders: tuple[Path, Path], tmp_path: Path) -> None:
     _, data = folders
     shutil.copytree(data, tmp_path / "same")
     words = ["--reference", data, "--degraded", tmp_path / "same", "--workers", 1]
-    run = vqaudio(*words, "--out", tmp_path / "out")
-    assert run.returncode == 0, run.stderr
-    assert "100.0 [100.0, 100.0]" in run.stdout  # SI-SDR
+    run = program("evaluate", *words, "--out", tmp_path / "out")
+    assert run.status == 0, run.err
+    assert "100.0 [100.0, 100.0]" in run.out  # SI-SDR
     (tmp_path / "same" / "1.wav").unlink()
-    run = vqaudio(*words, "--out", tmp_path / "other")
-    assert run.returncode == 3
-    assert "1.wav: no sound of this name" in run.stderr
+    run = program("evaluate", *words, "--out", tmp_path / "other")
+    assert run.status == 3
+    assert "1.wav: no sound of this name" in run.err
 
 
-def test_measures_are_listed() -> None:
-    run = vqaudio("--measures")
-    assert run.returncode == 0
-    assert "MCD [dB]: Mel-cepstral distortion, orders 1 to 24" in run.stdout
+def test_measures_are_listed(program: Program) -> None:
+    run = program("evaluate", "--measures")
+    assert run.status == 0
+    assert "MCD [dB]: Mel-cepstral distortion, orders 1 to 24" in run.out
 
 
 @pytest.mark.parametrize(
@@ -83,11 +78,11 @@ def test_measures_are_listed() -> None:
     ],
 )
 def test_what_cannot_be_done_is_one_line(
-    words: list[str], line: str, folders: tuple[Path, Path], tmp_path: Path
+    program: Program, words: list[str], line: str, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     places = {"OUT": tmp_path / "out", "DATA": folders[1], "NONE": tmp_path / "none"}
-    run = vqaudio(*(places.get(word, word) for word in words))
-    assert run.returncode == 2
-    assert line in run.stderr
-    assert run.stderr.count("\n") == 1
+    run = program("evaluate", *(places.get(word, word) for word in words))
+    assert run.status == 2
+    assert line in run.err
+    assert run.err.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -53,6 +53,21 @@ def test_fit_then_score(program: Program, options: list[str], wav: WavMaker, tmp
     assert len(list((out / "pictures").glob("*.png"))) == 10
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], [" score [OPTIONS]", "`vqaudio score fit` makes detectors"]),
+        (["fit"], [" score fit [OPTIONS]", "--out"]),
+    ],
+)
+def test_help_is_of_the_words_that_were_said(
+    program: Program, words: list[str], said: list[str]
+) -> None:
+    ran = program("score", *words, "--help")
+    assert ran.status == 0
+    assert all(one in ran.out for one in said)
+
+
 def test_a_file_named_fit_is_a_sound(
     program: Program, options: list[str], wav: WavMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -7,11 +7,9 @@ from pathlib import Path
 from vqaudio.audio import read_audio, write_audio
 from vqaudio.codec.model import Codec
 from vqaudio.evaluation.code_use import codebook_use
+from vqaudio.evaluation.evaluation_folder import ORIGINAL, PER_FILE, SOUNDS, write_summary
 from vqaudio.evaluation.measures import of_systems
 from vqaudio.evaluation.results import (
-    ORIGINAL,
-    PER_FILE,
-    SOUNDS,
     Codebook,
     Cost,
     Definition,
@@ -22,7 +20,6 @@ from vqaudio.evaluation.results import (
     Shared,
     Summary,
     System,
-    write_summary,
 )
 
 DEFINITIONS = [

@@ -34,7 +34,7 @@ def near(colour: tuple[int, ...], seen: set[tuple[int, ...]]) -> bool:
     return any(max(abs(a - b) for a, b in zip(colour, other, strict=True)) <= 1 for other in seen)
 
 
-def test_every_code_has_its_place_and_unused_rows_are_pale(tmp_path: Path) -> None:
+def test_every_code_has_its_place_and_unused_rows_are_dark(tmp_path: Path) -> None:
     levels = [torch.tensor([[3, 3]]), torch.tensor([[7, 8, 7, 8], [11, 11, 12, 12]])]
     codes = Codes(levels, 1600, 1600, [800, 400])
     save_codes(tmp_path / "all.png", codes)

@@ -13,9 +13,9 @@ from tests.models import waveform_codec
 from tests.sounds import WavMaker
 from vqaudio.errors import UserError
 from vqaudio.evaluation.demo import SENTENCE
+from vqaudio.evaluation.evaluation_folder import SOUNDS, SUMMARY
 from vqaudio.evaluation.evaluation_page import write_evaluation_page
 from vqaudio.evaluation.excerpts import LONGEST_SECONDS, excerpts
-from vqaudio.evaluation.results import SOUNDS, SUMMARY
 
 
 @pytest.fixture

@@ -49,3 +49,10 @@ def test_a_sound_too_short_for_stoi_is_counted() -> None:
     scores = average(stoi(sound, sound, 8000) for sound in (short, long))
     assert (scores.count, scores.failed) == (1, 1)
     assert scores.mean == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_stoi_of_silence_is_none(extended: bool) -> None:
+    silence = torch.zeros(32000)
+    assert stoi(silence, silence, 16000, extended) is None
+    assert stoi(silence, speechlike(2.0, 16000), 16000, extended) is None

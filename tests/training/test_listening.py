@@ -44,3 +44,11 @@ def test_other_faults_are_named(
         listen(crops(tmp_path, level, subtype))
     assert len(caplog.messages) == bool(said)
     assert said in "".join(caplog.messages)
+
+
+def test_a_file_that_is_no_sound_is_named(tmp_path: Path) -> None:
+    found = crops(tmp_path, 0.5)
+    (tmp_path / "text.wav").write_text("no sound")
+    found.sounds = [*found.sounds, Sound("text", tmp_path / "text.wav", duration_seconds=1.0)]
+    with pytest.raises(UserError, match=r"text\.wav: not a sound file"):
+        listen(found)

@@ -25,11 +25,8 @@ from vqaudio.features import LogMel
 from vqaudio.prior.model import CodecSpec, Prior
 
 PIECE_SECONDS = 8.0  # of a sound that go through the codec at once
-QUIETEST, LOUDEST, STEPS = (
-    -120,
-    20,
-    10,
-)  # levels of samples that are told apart: decibels, steps a decibel
+QUIETEST, LOUDEST = -120, 20  # levels of samples that are told apart, in decibels
+STEPS = 10  # of these levels a decibel
 POOLED = 8  # bands, where single ones would say too much of what is said
 
 Series = NDArray[np.float32]
@@ -102,11 +99,7 @@ class Listener:
         codec.check_discrete()
         if isinstance(codec.head, MelSpectrogram):
             raise UserError("codec.head.kind: mel makes no samples to compare; give another codec")
-        if prior.codec.fingerprint != codec.fingerprint:
-            raise UserError(
-                f"prior: of codec {prior.codec.fingerprint[:12]}, not of {codec.fingerprint[:12]}; "
-                "give the one that made its tokens"
-            )
+        prior.check_codec(codec.fingerprint)
         self.codec, self.prior = codec.eval(), prior.eval()
         self.models = Models(codec.fingerprint, prior.fingerprint)
         self.piece = max(1, round(PIECE_SECONDS * codec.frame_rates[0]))

@@ -1,24 +1,24 @@
 """What is noticed in many sounds, by worker processes."""
 
 import logging
-import signal
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import Any, NamedTuple
 
 from vqaudio.applications.anomaly_features import Listener, Noticed
-from vqaudio.corpus import processes
 from vqaudio.corpus.encoding import source_of
 from vqaudio.corpus.manifest import Sound
+from vqaudio.corpus.pool import run_tasks
 from vqaudio.errors import UserError
 
-Waiting = deque[tuple[Sound, Future[tuple[Noticed | UserError, list[Any]]]]]
-
-AHEAD = 4  # sounds a worker that are begun before the first result is asked for
-
 log = logging.getLogger("vqaudio")
+
+
+class _Heard(NamedTuple):
+    """What a worker found of the sound at a position, and what it logged meanwhile."""
+
+    position: int
+    noticed: Noticed | UserError
+    notices: Sequence[tuple[Any, ...]] = ()
 
 
 class _Notices(logging.Handler):
@@ -45,40 +45,21 @@ def listen_to(
         listener: the same whatever the workers.
         sounds: in the order of the results.
         workers: processes; 1 means this one.
-
-    Raises:
-        UserError: a worker process died.
     """
     if workers == 1:
         for sound in sounds:
             yield sound, _listen(listener, sound)
         return
-    waiting: Waiting = deque()
-    pool = ProcessPoolExecutor(workers, processes.context(), _begin, (listener,))
-    try:
-        for sound in sounds:
-            waiting.append((sound, pool.submit(_listen_in_worker, sound)))
-            if len(waiting) > AHEAD * workers:
-                yield _result(waiting)
-        while waiting:
-            yield _result(waiting)
-    except BrokenProcessPool:
-        raise UserError(
-            f"{waiting[0][0].path}: a process that listened ended on this sound or one soon after; "
-            "leave it out, or try with 1 worker"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _result(waiting: Waiting) -> tuple[Sound, Noticed | UserError]:
-    """The first of what is waited for; what its worker logged is logged here."""
-    sound, future = waiting[0]
-    noticed, notices = future.result()
-    waiting.popleft()
-    for notice in notices:
-        log.log(*notice)
-    return sound, noticed
+    found: dict[int, Noticed | UserError] = {}  # that came before an earlier one
+    next_one = 0
+    tasks = enumerate(sounds)
+    for heard in run_tasks(_listen_in_worker, tasks, workers, _begin, (listener,), _crashed):
+        for notice in heard.notices:
+            log.log(*notice)
+        found[heard.position] = heard.noticed
+        while next_one in found:
+            yield sounds[next_one], found.pop(next_one)
+            next_one += 1
 
 
 def _listen(listener: Listener, sound: Sound) -> Noticed | UserError:
@@ -90,11 +71,18 @@ def _listen(listener: Listener, sound: Sound) -> Noticed | UserError:
 
 def _begin(listener: Listener) -> None:
     global _listener
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
     log.handlers, log.propagate = [_notices], False
     _listener = listener
 
 
-def _listen_in_worker(sound: Sound) -> tuple[Noticed | UserError, list[Any]]:
+def _listen_in_worker(task: tuple[int, Sound]) -> _Heard:
+    position, sound = task
     _notices.kept.clear()
-    return _listen(_listener, sound), list(_notices.kept)
+    return _Heard(position, _listen(_listener, sound), list(_notices.kept))
+
+
+def _crashed(task: tuple[int, Sound]) -> _Heard:
+    position, sound = task
+    return _Heard(
+        position, UserError(f"{sound.path}: ends the process that listens to it; leave it out")
+    )

@@ -23,7 +23,7 @@ log = logging.getLogger("vqaudio")
 
 
 @dataclass
-class Sound:
+class Opened:
     """A sound to be read once.
 
     Args:
@@ -39,7 +39,7 @@ class Sound:
     pieces: Iterator[Tensor]
 
 
-def open_sound(path: Path) -> Sound:
+def open_sound(path: Path) -> Opened:
     """A sound file with its channels, one or two; more are mixed down, with a notice.
 
     Raises:
@@ -48,10 +48,10 @@ def open_sound(path: Path) -> Sound:
     blocks = read_blocks(path)
     first, rate = next(blocks)
     pieces = (torch.from_numpy(block.T.copy()) for block, _ in chain([(first, rate)], blocks))
-    return _kept(Sound(str(path), rate, first.shape[1], pieces))
+    return _kept(Opened(str(path), rate, first.shape[1], pieces))
 
 
-def open_stream(source: BinaryIO, raw_rate: int | None = None) -> Sound:
+def open_stream(source: BinaryIO, raw_rate: int | None = None) -> Opened:
     """The same of a WAV stream or of raw samples.
 
     Raises:
@@ -63,14 +63,14 @@ def open_stream(source: BinaryIO, raw_rate: int | None = None) -> Sound:
         yield from reader.blocks()
         reader.check_whole()
 
-    return _kept(Sound(NAME, reader.sample_rate, reader.channels, pieces()))
+    return _kept(Opened(NAME, reader.sample_rate, reader.channels, pieces()))
 
 
-def _kept(sound: Sound) -> Sound:
+def _kept(sound: Opened) -> Opened:
     if sound.channels <= MOST_CHANNELS:
         return sound
     log.warning("%s: %d channels mixed down to one", sound.name, sound.channels)
-    return Sound(sound.name, sound.sample_rate, 1, map(mix, sound.pieces))
+    return Opened(sound.name, sound.sample_rate, 1, map(mix, sound.pieces))
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Written:
     file_bytes: int = 0
 
 
-def compress(codec: Codec, model: CodeModel, sound: Sound, target: BinaryIO) -> Written:
+def compress(codec: Codec, model: CodeModel, sound: Opened, target: BinaryIO) -> Written:
     """Write a sound while it comes.
 
     Args:

@@ -17,7 +17,7 @@ from vqaudio.applications.vqa_format import (
     SHORT,
     Block,
     Header,
-    read_blocks,
+    whole_blocks,
 )
 from vqaudio.codec.model import Codec
 from vqaudio.codes import Codes, frames_for
@@ -83,7 +83,7 @@ class Decompressor:
         self._quantizers = [len(sizes) for sizes in codec.codebook_sizes]
         self._block_samples = header.block_frames * codec.hops[0]
         most = most_bytes(self._quantizers, self._frames(self._block_samples))
-        self._blocks = read_blocks(source, header.seed, most)
+        self._blocks = whole_blocks(source, header.seed, most)
         self._whole = 0
 
     def audio(self) -> Iterator[Tensor]:

@@ -33,7 +33,7 @@ from vqaudio.applications.code_tables import (
 from vqaudio.codec.model import Codec
 from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.errors import UserError
-from vqaudio.model_folder import find_model, load
+from vqaudio.model_folder import find_model, load_codec
 
 STEPS, BATCH, LEARNING_RATE = 2500, 2048, 3e-3
 DROPOUT = 0.1  # of hidden units
@@ -251,9 +251,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     try:
         folder = find_model(given.codec)
-        codec = load(folder)
-        if not isinstance(codec, Codec):
-            raise UserError(f"{given.codec}: a prior, where a codec is needed")
+        codec = load_codec(folder)
         for found in fit_tables(codec, TokenDataset(given.tokens), given.steps):
             if isinstance(found, str):
                 print(found, flush=True)

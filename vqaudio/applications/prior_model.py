@@ -19,7 +19,6 @@ from vqaudio.applications.block_codes import Walk
 from vqaudio.applications.code_tables import PAD, CodeTables
 from vqaudio.applications.coder import LOGIT_BITS, Integers, frequencies
 from vqaudio.codec.model import Codec
-from vqaudio.errors import UserError
 from vqaudio.prior.layout import PAD as NO_TOKEN
 from vqaudio.prior.layout import Slot
 from vqaudio.prior.model import Prior
@@ -47,11 +46,7 @@ class PriorModel:
     rounds = True
 
     def __init__(self, prior: Prior, codec: Codec, tables: CodeTables) -> None:
-        if prior.codec.fingerprint != codec.fingerprint:
-            raise UserError(
-                f"--prior: reads the codes of codec {prior.codec.fingerprint[:12]}, and this is "
-                f"{codec.fingerprint[:12]}; give a prior of this codec"
-            )
+        prior.check_codec(codec.fingerprint)
         self.prior, self.tables = prior, tables
         names = prior.fingerprint + tables.fingerprint
         self.fingerprint = hashlib.sha256(names.encode()).hexdigest()

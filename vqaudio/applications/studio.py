@@ -75,11 +75,8 @@ class Studio:
     """
 
     def __init__(self, codec: Codec, prior: Prior | None = None) -> None:
-        if prior is not None and prior.codec.fingerprint != codec.fingerprint:
-            raise UserError(
-                f"the prior reads codec {prior.codec.fingerprint[:12]}, not {codec.fingerprint[:12]}; "
-                "give the two that belong together"
-            )
+        if prior is not None:
+            prior.check_codec(codec.fingerprint)
         self.codec, self.prior = codec, prior
         self.rates = list(_rates(codec))
         if not self.rates:
@@ -114,7 +111,7 @@ class Studio:
             f"{fewer:.0f} times fewer bits than 16-bit samples."
         )
         picture = Picture(
-            "The codes: a row a codebook, a colour a code. What is not decoded is pale.",
+            "The codes: a row a codebook, a colour a code. What is not decoded is dark.",
             folder / "codes.png",
         )
         return Shown([said, *players, picture], sounds)

@@ -117,7 +117,7 @@ def read_header(source: BinaryIO, name: str) -> Header:
     return Header(KINDS[which], channels + 1, codec, model, rate, levels, frames)
 
 
-def read_blocks(source: BinaryIO, seed: int, most: int) -> Iterator[Block]:
+def whole_blocks(source: BinaryIO, seed: int, most: int) -> Iterator[Block]:
     """The whole blocks after a header, each as soon as it is there, in the memory of a few.
 
     Args:

@@ -52,10 +52,10 @@ def compress(
     """Write a sound as a codec's codes, packed by how likely they are."""
     from vqaudio.applications.compression import compress as compress_sound
     from vqaudio.applications.compression import open_sound, open_stream
-    from vqaudio.cli.models import load_code_model, load_codec
+    from vqaudio.cli.models import load_code_model
     from vqaudio.corpus.pipe import standard_streams
     from vqaudio.files import replacing
-    from vqaudio.model_folder import find_model
+    from vqaudio.model_folder import find_model, load_codec
 
     if file != STREAM and file.suffix != SUFFIX:
         raise UserError(f"{file}: give it a name that ends in {SUFFIX}, or - for standard output")

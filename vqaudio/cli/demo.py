@@ -30,8 +30,8 @@ def demo(
     """See and hear the codec and the prior at work on one sound."""
     with progress() as bar, output_folder(out):
         task = bar.add_task("loading")
-        from vqaudio.cli.models import load_codec, load_prior
         from vqaudio.evaluation.demo import PAGE, SENTENCE, STEPS, run_demo
+        from vqaudio.model_folder import load_codec, load_prior
 
         bar.update(task, total=len(STEPS) + 1)
         refuse_tokens(out, replaceable=(out / PAGE).exists())

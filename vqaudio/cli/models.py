@@ -7,23 +7,11 @@ import torch
 
 from vqaudio.codec.model import Codec
 from vqaudio.errors import UserError
-from vqaudio.model_folder import CONFIG, SHIPPED, find_model, load
+from vqaudio.model_folder import CONFIG, SHIPPED, find_model, load, load_codec, load_prior
 from vqaudio.prior.model import Prior
 
 if TYPE_CHECKING:
     from vqaudio.applications.block_codes import CodeModel
-
-
-def load_codec(name: str | Path) -> Codec:
-    """Load a codec.
-
-    Raises:
-        UserError: there is no such model, it is damaged, or it is a prior.
-    """
-    model = load(name)
-    if not isinstance(model, Codec):
-        raise UserError(f"{name}: a prior, where a codec is needed")
-    return model
 
 
 def on_device(codec: Codec, device: str) -> Codec:
@@ -38,18 +26,6 @@ def on_device(codec: Codec, device: str) -> Codec:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(f"device {device}: not to be had here ({reason}); give cpu") from None
-
-
-def load_prior(name: str | Path) -> Prior:
-    """Load a prior.
-
-    Raises:
-        UserError: there is no such model, it is damaged, or it is a codec.
-    """
-    model = load(name)
-    if not isinstance(model, Prior):
-        raise UserError(f"{name}: a codec, where a prior is needed")
-    return model
 
 
 def shipped_prior(codec: Codec) -> Prior | None:

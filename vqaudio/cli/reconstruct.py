@@ -39,12 +39,12 @@ def reconstruct(
     ] = None,
 ) -> None:
     """Hear what a codec makes of sounds: encode and decode them."""
-    from vqaudio.cli.models import load_codec
     from vqaudio.codec.inputs import check_levels
     from vqaudio.corpus.encoding import source_of
     from vqaudio.corpus.manifest import file_names, find_sounds
     from vqaudio.corpus.pipe import reconstruct_stream, standard_streams
     from vqaudio.corpus.resynthesis import sound_paths, write_blocks
+    from vqaudio.model_folder import load_codec
 
     if STREAM in inputs:
         if len(inputs) > 1 or out not in (None, STREAM):

@@ -68,9 +68,10 @@ def sample(
     ] = "float32",
 ) -> None:
     """Write new sound that nobody said, and its tokens."""
-    from vqaudio.cli.models import codec_of, load_prior
+    from vqaudio.cli.models import codec_of
     from vqaudio.corpus.resynthesis import sound_paths, synthesize
     from vqaudio.corpus.shards import TokenRow, write_shard
+    from vqaudio.model_folder import load_prior
 
     names = [f"sample-{i:03}" for i in range(n)]
     with output_folder(out):

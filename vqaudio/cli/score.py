@@ -20,19 +20,20 @@ if TYPE_CHECKING:
     from vqaudio.corpus.manifest import Sound
 
 SHOWN = 20  # rows of the table
+SCORE = "score"
 
 
-class _FilesUnlessFit(TyperGroup):
-    """Scores files, unless the first word is the name of another command."""
+class _ScoreUnlessFit(TyperGroup):
+    """Is the command `SCORE`, unless the first word is the name of another."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args[:1] != ["fit"]:
-            args = ["files", *args]
-        return super().parse_args(ctx, args)
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **more: Any) -> Any:
+        if args[:1] == ["fit"]:
+            return super().make_context(info_name, args, *rest, **more)
+        return self.commands[SCORE].make_context(info_name, args, *rest, **more)
 
 
 app = typer.Typer(
-    cls=_FilesUnlessFit, help="Say how unlike the training data, or normal data, sounds are."
+    cls=_ScoreUnlessFit, help="Say how unlike the training data, or normal data, sounds are."
 )
 
 Inputs = Annotated[
@@ -54,7 +55,7 @@ Workers = Annotated[
 ]
 
 
-@app.command("files")
+@app.command(SCORE)
 def score(
     inputs: Inputs,
     prior: PriorName = "speech-16k-prior",
@@ -128,7 +129,8 @@ def fit(
 
 def _listener(prior: str, codec: str | None) -> "Listener":
     from vqaudio.applications.anomaly_features import Listener
-    from vqaudio.cli.models import codec_of, load_prior
+    from vqaudio.cli.models import codec_of
+    from vqaudio.model_folder import load_prior
 
     model = load_prior(prior)
     return Listener(codec_of(model.codec.fingerprint, codec, prior), model)

@@ -69,13 +69,14 @@ def tokenize(
         if workers > 1:
             warm_up()  # before the long imports, so that both run at once
     from vqaudio.cli.corpus_progress import corpus_progress, notices_once
-    from vqaudio.cli.models import load_codec, on_device
+    from vqaudio.cli.models import on_device
     from vqaudio.codec.window_encoder import Arithmetic
     from vqaudio.corpus.flips import is_exact, share_of_flips
     from vqaudio.corpus.ledger import LEDGER_NAME
     from vqaudio.corpus.summary import write_summary
     from vqaudio.corpus.tokenize import tokenize as tokenize_sounds
     from vqaudio.corpus.verify import verify as verify_tokens
+    from vqaudio.model_folder import load_codec
 
     with output_folder(out):
         model = on_device(load_codec(codec), device)

@@ -31,7 +31,8 @@ def web(
     with err.status("loading"):
         from vqaudio.applications.studio import Studio
         from vqaudio.applications.web import is_loopback, listening, serve, web_app
-        from vqaudio.cli.models import load_codec, load_prior, shipped_prior
+        from vqaudio.cli.models import shipped_prior
+        from vqaudio.model_folder import load_codec, load_prior
 
         model = load_codec(codec)
         writer = shipped_prior(model) if prior is None else load_prior(prior)

@@ -38,7 +38,7 @@ def save_codes(
     quantizers: Sequence[int] | None = None,
     given_seconds: float = 0.0,
 ) -> None:
-    """Draw codes in rows, coarsest level on top; what is not decoded is pale.
+    """Draw codes in rows, coarsest level on top; what is not decoded is dark.
 
     Args:
         path: the PNG to write.

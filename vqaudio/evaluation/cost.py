@@ -19,7 +19,7 @@ from vqaudio.codec.model import Codec
 from vqaudio.codes import frames_for
 from vqaudio.evaluation.results import Cost
 from vqaudio.features import LogMel
-from vqaudio.model_folder import load
+from vqaudio.model_folder import load_codec
 
 ROUNDS = 3
 
@@ -41,8 +41,7 @@ def measure_cost(model: str | Path, audio: Tensor) -> Cost:
 
 def _measure_here(model: str, samples: Any) -> Cost:
     torch.set_num_threads(1)
-    codec, audio = load(model), torch.from_numpy(samples)
-    assert isinstance(codec, Codec)
+    codec, audio = load_codec(model), torch.from_numpy(samples)
     seconds = len(audio) / codec.sample_rate
     if all(codec.codebook_sizes):
         codes = codec.encode(audio, workers=1)

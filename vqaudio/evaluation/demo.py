@@ -14,7 +14,6 @@ from vqaudio.audio import AnyPath, stream_audio, write_audio
 from vqaudio.codec.model import Codec
 from vqaudio.codes import Codes
 from vqaudio.corpus.shards import TokenRow, write_shard
-from vqaudio.errors import UserError
 from vqaudio.evaluation.code_use import CodebookUse, codebook_use
 from vqaudio.evaluation.plots import save_codebook_use, save_spectrograms
 from vqaudio.evaluation.report import Picture, Player, Section, Table, write_page
@@ -81,11 +80,7 @@ def run_demo(
         UserError: prior and codec do not belong together, the sound cannot be read, or the folder
             cannot be written.
     """
-    if prior.codec.fingerprint != codec.fingerprint:
-        raise UserError(
-            f"the prior reads codec {prior.codec.fingerprint[:12]}, not {codec.fingerprint[:12]}; "
-            "give the two that belong together"
-        )
+    prior.check_codec(codec.fingerprint)
     out = make_folder(out)
     on_step("reading")
     audio = first_seconds(sound, codec.sample_rate, LONGEST_SECONDS)

@@ -8,10 +8,12 @@ import torch
 
 from vqaudio.cores import default_workers
 from vqaudio.corpus.manifest import Sound, file_names, find_sounds
+from vqaudio.corpus.pool import run_tasks
 from vqaudio.corpus.resynthesis import sound_paths
 from vqaudio.errors import UserError
 from vqaudio.evaluation.classical import find_program
 from vqaudio.evaluation.cost import measure_cost
+from vqaudio.evaluation.evaluation_folder import ORIGINAL, read_per_file, write_summary
 from vqaudio.evaluation.journal import Journal, claim, inputs_hash, read_codes
 from vqaudio.evaluation.judge import Bench, Keep, Outcome, Task, begin, failed, judge, keep
 from vqaudio.evaluation.makers import (
@@ -23,18 +25,7 @@ from vqaudio.evaluation.makers import (
     readable,
 )
 from vqaudio.evaluation.measures import agreements, find_measures, of_systems, versions
-from vqaudio.evaluation.pool import run_tasks
-from vqaudio.evaluation.results import (
-    ORIGINAL,
-    Cost,
-    Definition,
-    Figures,
-    Result,
-    Summary,
-    System,
-    read_per_file,
-    write_summary,
-)
+from vqaudio.evaluation.results import Cost, Definition, Figures, Result, Summary, System
 from vqaudio.evaluation.summary import code_figures, failures_of, figures_of, heard_sounds
 
 Results = Mapping[tuple[str, str], Result]  # by the id of the sound and the name of the system
@@ -97,7 +88,7 @@ def evaluate_codec(
     Args:
         model: a shipped name or a model folder.
         sounds: to be judged on, at the codec's rate.
-        out: the folder for what `results` describes.
+        out: the folder for what `evaluation_folder` describes.
         against: programs such as `opus:6`, and other models.
         workers: processes, one core each; all cores unless told.
         watch: told how it goes.

@@ -8,21 +8,12 @@ import torch
 
 from vqaudio.audio import AnyPath, mono, read_audio, resample
 from vqaudio.evaluation.code_use import CodebookUse
+from vqaudio.evaluation.evaluation_folder import ORIGINAL, SOUNDS, read_per_file, read_summary
 from vqaudio.evaluation.evaluation_plots import save_difference, save_measures
 from vqaudio.evaluation.excerpts import LONGEST_SECONDS, excerpts
 from vqaudio.evaluation.plots import save_codebook_use
 from vqaudio.evaluation.report import Folded, Part, Picture, Player, Section, Table, write_page
-from vqaudio.evaluation.results import (
-    ORIGINAL,
-    SOUNDS,
-    Definition,
-    Figures,
-    Heard,
-    Result,
-    Summary,
-    read_per_file,
-    read_summary,
-)
+from vqaudio.evaluation.results import Definition, Figures, Heard, Result, Summary
 from vqaudio.evaluation.summary_table import summary_table
 
 PAGE = "index.html"

@@ -14,8 +14,8 @@ import torch
 from vqaudio.codes import Codes
 from vqaudio.corpus.manifest import Sound
 from vqaudio.errors import UserError
+from vqaudio.evaluation.evaluation_folder import CODES, PER_FILE, RUN, read_lines
 from vqaudio.evaluation.judge import Outcome
-from vqaudio.evaluation.results import CODES, PER_FILE, RUN, read_lines
 from vqaudio.files import write_text
 
 NAMED = 3  # differences, of however many there are

@@ -11,9 +11,10 @@ from vqaudio.audio import write_audio
 from vqaudio.codes import Codes
 from vqaudio.corpus.manifest import Sound
 from vqaudio.errors import UserError, printable
+from vqaudio.evaluation.evaluation_folder import ORIGINAL, SOUNDS
 from vqaudio.evaluation.makers import Maker, read_original
 from vqaudio.evaluation.measures import Measure, find_measures
-from vqaudio.evaluation.results import ORIGINAL, SOUNDS, Result
+from vqaudio.evaluation.results import Result
 
 SOUND_FORMAT = ".flac"
 

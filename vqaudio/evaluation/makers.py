@@ -20,7 +20,7 @@ from vqaudio.evaluation.code_use import agreement
 from vqaudio.evaluation.delays import codec_delay
 from vqaudio.evaluation.pairs import without_delay
 from vqaudio.evaluation.results import System
-from vqaudio.model_folder import load
+from vqaudio.model_folder import load_codec
 
 QUIETER = 10 ** (-6 / 20)
 DELAY_SOUNDS = 5  # by which the delay of a program is found
@@ -214,12 +214,7 @@ def read_original(sound: Sound, sample_rate: int | None) -> tuple[Tensor, int]:
     return resample(mix(audio), rate, sample_rate or rate)[0], sample_rate or rate
 
 
-@lru_cache(maxsize=8)
-def _codec(model: str) -> Codec:
-    loaded = load(model)
-    if not isinstance(loaded, Codec):
-        raise UserError(f"{model}: a prior, where a codec is needed")
-    return loaded
+_codec = lru_cache(maxsize=8)(load_codec)
 
 
 def _points(counts: Sequence[int]) -> list[tuple[int, ...]]:

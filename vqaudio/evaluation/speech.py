@@ -32,6 +32,8 @@ def stoi(reference: Tensor, degraded: Tensor, sample_rate: int, extended: bool =
         from pystoi import stoi as measure
     except ImportError:
         raise UserError("STOI needs pystoi: install vqaudio with the extra `eval`") from None
+    if not reference.any():  # it would say 0, as if something had not been understood
+        return None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         score = float(measure(reference.numpy(), degraded.numpy(), sample_rate, extended=extended))

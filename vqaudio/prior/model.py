@@ -127,6 +127,18 @@ class Prior(nn.Module):
         """
         return conditions_of(self.config, [label], [speaker], [text])
 
+    def check_codec(self, fingerprint: str) -> None:
+        """Refuse a codec whose codes it does not read.
+
+        Raises:
+            UserError: the fingerprint is not that of its codec.
+        """
+        if fingerprint != self.codec.fingerprint:
+            raise UserError(
+                f"the prior reads codec {self.codec.fingerprint[:12]}, not {fingerprint[:12]}; "
+                "give the two that belong together"
+            )
+
     def room(self, conditions: Conditions) -> int:
         """Steps that a transformer holds beside the text of one sound."""
         return self.config.context - int(conditions.text_lengths[0])

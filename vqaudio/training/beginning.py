@@ -12,7 +12,7 @@ from vqaudio.codec.model import Codec
 from vqaudio.config import Adversarial
 from vqaudio.errors import UserError
 from vqaudio.files import replacing
-from vqaudio.model_folder import find_model, load
+from vqaudio.model_folder import find_model, load_codec
 from vqaudio.training.checkpoint import flat
 
 DISCRIMINATORS = "discriminators.safetensors"
@@ -33,9 +33,7 @@ def begin_with(codec: Codec, model: str) -> str:
     Raises:
         UserError: it is no codec, or of another shape; every key that differs is named.
     """
-    other = load(model)
-    if not isinstance(other, Codec):
-        raise UserError(f"{model}: a prior, where a codec is needed")
+    other = load_codec(model)
     _refuse_others(
         model, "codec.", other.config.model_dump(mode="json"), codec.config.model_dump(mode="json")
     )

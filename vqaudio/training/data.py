@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -204,13 +205,7 @@ def duration_seconds(sound: Sound) -> float:
     """
     if sound.duration_seconds is not None:
         return sound.duration_seconds
-    check_there(sound)
-    try:
-        info = soundfile.info(sound.path)
-    except soundfile.LibsndfileError as error:
-        raise UserError(
-            f"{sound.path}: not a sound file, or a damaged one ({error.error_string})"
-        ) from None
+    info = header(sound)
     there = info.frames / info.samplerate
     if sound.start_seconds and sound.start_seconds >= there:
         raise UserError(
@@ -218,6 +213,21 @@ def duration_seconds(sound: Sound) -> float:
             f"at {there:g} s; mend start_seconds of {sound.id}"
         )
     return float(there) - sound.start_seconds
+
+
+def header(sound: Sound) -> Any:
+    """What `soundfile.info` says of a sound's file.
+
+    Raises:
+        UserError: the file is not there or is no sound.
+    """
+    check_there(sound)
+    try:
+        return soundfile.info(sound.path)
+    except soundfile.LibsndfileError as error:
+        raise UserError(
+            f"{sound.path}: not a sound file, or a damaged one ({error.error_string})"
+        ) from None
 
 
 def check_there(sound: Sound) -> None:

@@ -2,10 +2,8 @@
 
 import logging
 
-import soundfile
-
 from vqaudio.errors import UserError
-from vqaudio.training.data import Crops
+from vqaudio.training.data import Crops, header
 
 log = logging.getLogger("vqaudio")
 
@@ -39,7 +37,7 @@ def listen(crops: Crops) -> None:
             len(peaks),
         )
     looked_at = crops.sounds[:LOOKED_AT]
-    coarse = [s for s in looked_at if soundfile.info(s.path).subtype in EIGHT_BITS]
+    coarse = [s for s in looked_at if header(s).subtype in EIGHT_BITS]
     if coarse:
         log.warning(
             "%s: 8 bits, as %d of the first %d sounds; a codec learns their noise, leave them out",
