@@ -24,6 +24,14 @@ def test_the_delay_of_a_waveform_is_found_and_taken_out(speech: torch.Tensor, de
     assert len(back) == len(speech)
 
 
+def test_the_delay_of_a_codec_that_keeps_its_waveform_is_found_to_the_sample(
+    speech: torch.Tensor,
+) -> None:
+    noise = torch.randn(len(speech), generator=torch.Generator().manual_seed(0))
+    coded = speech + noise * speech.norm() / noise.norm()  # 0 dB
+    assert codec_delay([speech], [without_delay(coded, -101, len(speech) + 101)], 16000) == 101
+
+
 def test_the_delay_of_a_codec_that_keeps_no_waveform_is_found(speech: torch.Tensor) -> None:
     spectrum = torch.stft(speech, 256, 64, window=torch.hann_window(256), return_complex=True)
     turns = torch.rand(spectrum.shape, generator=torch.Generator().manual_seed(0))

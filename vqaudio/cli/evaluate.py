@@ -26,7 +26,10 @@ def evaluate(
         Path | None, typer.Option(metavar="DIR", help="Folder for the figures and some sounds.")
     ] = None,
     codec: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="A shipped name or a model folder.")
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="A shipped name or a model folder.", show_default="speech-16k"
+        ),
     ] = None,
     data: Annotated[
         list[Path] | None,
@@ -85,8 +88,8 @@ def evaluate(
             summary = evaluate_codec(codec or "speech-16k", sounds, out, against or [], workers, watch)
         watch.stage("writing the page", 0)
         page = write_evaluation_page(out)
-    _print_summary(summary)
     _print_definitions(summary.definitions)
+    _print_summary(summary)
     for line in summary.notices:
         note(line)
     say(f"{summary.sounds} sounds, {summary.seconds:.1f} s; open {page}")
@@ -114,12 +117,15 @@ def _print_summary(summary: "Summary") -> None:
     across = max(1, (console.width - HEAD) // CELL)
     for start in range(0, len(summary.figures), across):
         found = summary_table(summary, summary.figures[start : start + across])
-        table = Table(title="means, with their 95 % intervals", title_justify="left")
+        shown = f"systems {start + 1} to {start + len(found.columns) - 1} of {len(summary.figures)}"
+        table = Table(title=f"means, with their 95 % intervals: {shown}", title_justify="left")
         for number, column in enumerate(found.columns):
             table.add_column(column, justify="right" if number else "left")
         for row in found.rows:
             table.add_row(*map(escape, map(str, row)))
         console.print(table)
+    if any("@" in one.system.name for one in summary.figures):
+        say("NAME@2+1: the first two quantizers of level 0 and the first of level 1 alone")
 
 
 def _print_definitions(definitions: "Sequence[Definition]") -> None:

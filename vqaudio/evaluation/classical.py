@@ -83,7 +83,7 @@ def find_program(text: str) -> Program | None:
         UserError: there is no such setting, or its programs are not installed.
     """
     kind, colon, setting = text.partition(":")
-    if kind not in KINDS or not colon:
+    if kind not in KINDS or (not colon and Path(text).is_dir()):
         return None
     known = KINDS[kind]
     if not known.allows(setting):

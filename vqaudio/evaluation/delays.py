@@ -1,4 +1,4 @@
-"""The constant delay of a codec that keeps no waveform by which to find it."""
+"""The constant delay of a codec: by its waveform, or where it keeps none, by its spectrum."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,16 @@ STEP_SECONDS = 0.001
 MOST_SECONDS = 0.2
 REFINED_STEPS = 5  # either way
 WINDOW_STEPS = 20
+CLEAR = 0.5  # correlation of waveforms; an SI-SDR of -5 dB
 BANDS_HZ = (100, 3400)  # that every speech codec passes on
 
 
 def codec_delay(references: Sequence[Tensor], degraded: Sequence[Tensor], sample_rate: int) -> int:
     """The constant delay of a codec, from some sounds that went through it.
 
-    It is where magnitude spectra by steps of a millisecond correlate best, and of the milliseconds
-    around that the one with the highest mean STOI: the most favourable to the codec.
+    It is where waveforms correlate best, if they do. If not, as of a vocoder, it is where magnitude
+    spectra by steps of a millisecond correlate best, and of the milliseconds around that the one with
+    the highest mean STOI: the most favourable to the codec.
 
     Args:
         references: float `[T]` each.
@@ -33,8 +35,16 @@ def codec_delay(references: Sequence[Tensor], degraded: Sequence[Tensor], sample
     Raises:
         UserError: pystoi is not installed.
     """
-    step, most = round(STEP_SECONDS * sample_rate), round(MOST_SECONDS / STEP_SECONDS)
     pairs = list(zip(references, degraded, strict=True))
+    most = round(MOST_SECONDS * sample_rate)
+    waveforms = torch.stack([correlation(*pair, most) for pair in pairs]).mean(0).abs()
+    if waveforms.max() > CLEAR:
+        return int(waveforms.argmax()) - most
+    return _delay_of_spectra(pairs, sample_rate)
+
+
+def _delay_of_spectra(pairs: Sequence[tuple[Tensor, Tensor]], sample_rate: int) -> int:
+    step, most = round(STEP_SECONDS * sample_rate), round(MOST_SECONDS / STEP_SECONDS)
     total = torch.zeros(2 * most + 1, dtype=torch.float64)
     for first, second in pairs:
         spectra = [_spectra(audio, sample_rate, step) for audio in (first, second)]

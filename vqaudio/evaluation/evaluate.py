@@ -26,7 +26,7 @@ from vqaudio.evaluation.makers import (
 )
 from vqaudio.evaluation.measures import agreements, find_measures, of_systems, versions
 from vqaudio.evaluation.results import Cost, Definition, Figures, Result, Summary, System
-from vqaudio.evaluation.summary import code_figures, failures_of, figures_of, heard_sounds
+from vqaudio.evaluation.summary import code_figures, failures_of, figures_of, heard_sounds, notices_of
 
 Results = Mapping[tuple[str, str], Result]  # by the id of the sound and the name of the system
 
@@ -174,7 +174,7 @@ def _evaluate(run: _Run, workers: int | None, watch: Watch) -> Summary:
         sounds=len(run.sounds),
         seconds=sum({one.id: one.seconds for one in ordered if not one.reason}.values()),
         failures=failures,
-        notices=[*run.notices, *missing],
+        notices=[*run.notices, *notices_of(ordered), *missing],
         definitions=definitions + (of_systems() if run.codecs else []),
         figures=figures,
         ranked_by=ranked_by,

@@ -1,6 +1,7 @@
 """From what was found of every sound to what is found of every system."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,10 +9,17 @@ from vqaudio.codes import Codes
 from vqaudio.corpus.manifest import Sound
 from vqaudio.evaluation.averages import interval
 from vqaudio.evaluation.code_use import CodebookUse, codebook_use, shared_information
+from vqaudio.evaluation.evaluation_folder import PER_FILE
 from vqaudio.evaluation.results import Codebook, Cost, Definition, Figures, Heard, Result, System
 
 RANKING = ("pesq_wb", "pesq_nb", "stoi", "mel")  # the first that there is finds the worst sounds
 WORST, TYPICAL = 10, 5
+# What a note says, and in a summary.
+TREATMENTS = {
+    "cut to": "cut to the shorter of the two",
+    "resampled": "resampled",
+    "mixed down": "mixed down",
+}
 
 
 def figures_of(
@@ -84,7 +92,7 @@ def code_figures(
 def heard_sounds(
     results: Sequence[Result], definitions: Iterable[Definition], stems: Mapping[str, str]
 ) -> tuple[str, list[Heard]]:
-    """Which sounds are to be kept: the ten worst of a system, and five from the middle.
+    """Which sounds are to be kept: the worst of a system, ten or half of them, and five from the middle.
 
     Args:
         results: of the system, one a sound.
@@ -100,8 +108,9 @@ def heard_sounds(
         if not found:
             continue
         order = [id for _, id in sorted(found, reverse=better[name] == "lower")]
-        worst, rest = order[:WORST], order[WORST:]
-        start = max(0, (len(order) - TYPICAL) // 2 - WORST)
+        count = min(WORST, len(order) // 2)
+        worst, rest = order[:count], order[count:]
+        start = max(0, (len(order) - TYPICAL) // 2 - count)
         return name, [Heard(id, stems[id], "worst") for id in worst] + [
             Heard(id, stems[id], "typical") for id in rest[start : start + TYPICAL]
         ]
@@ -127,6 +136,17 @@ def failures_of(results: Iterable[Result], systems: int, sounds: Sequence[Sound]
         else:
             lines += [f"{id} ({system}): {reason}" for system, reason in found.items()]
     return lines
+
+
+def notices_of(results: Iterable[Result]) -> list[str]:
+    """A line for each kind of thing that was done to sounds to compare them, with how many."""
+    counts: Counter[str] = Counter()
+    for result in results:
+        counts.update(kind for kind in TREATMENTS if any(kind in note for note in result.notes))
+    return [
+        f"{count} sounds were {TREATMENTS[kind]}: see notes in {PER_FILE}"
+        for kind, count in counts.items()
+    ]
 
 
 def _codebook(use: CodebookUse) -> Codebook:

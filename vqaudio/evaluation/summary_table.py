@@ -38,9 +38,11 @@ def _cell(name: str, one: Figures) -> str:
     if name in one.measures:
         return _interval(one.measures[name])
     match name:
-        case "nominal_bits_per_second" | "effective_bits_per_second" | "tokens_per_second":
+        case "nominal_bits_per_second" | "effective_bits_per_second":
             value = getattr(one, name)
             return "" if value is None else f"{value:.0f}"
+        case "tokens_per_second":
+            return "" if one.tokens_per_second is None else f"{round(one.tokens_per_second, 1):g}"
         case "used":
             return " ".join(f"{book.used}/{book.size}" for book in one.codebooks)
         case "perplexity":
