@@ -113,6 +113,8 @@ def fit(
     """Learn what is normal from sounds of which all, or nearly all, are."""
     from vqaudio.applications.anomaly import Detector
 
+    if out.is_dir():
+        raise UserError(f"{out}: a folder; name a file for the detector with --out")
     listener = _listener(prior, codec)
     failures, heard = [], {}
     with output_folder(out.parent):
