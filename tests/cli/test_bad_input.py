@@ -273,6 +273,15 @@ def test_a_slip_in_the_words(program: Program, words: list[str], said: str) -> N
     assert_one_line(program(*words), said)
 
 
+def test_the_model_to_begin_with_is_looked_at_first(
+    program: Program, models: Models, tmp_path: Path
+) -> None:
+    words = ["train", "codec", "nowhere.yaml", "--data", "nowhere.jsonl", "--out", tmp_path / "new"]
+    assert_one_line(program(*words, "--from", "nosuch"), "nosuch: neither a model folder nor")
+    assert_one_line(program(*words, "--from", models.prior), "a codec is needed")
+    assert_one_line(program(*words, "--from", models.codec), "nowhere.yaml")
+
+
 @pytest.mark.parametrize("words", [[], ["train"]])
 def test_no_words_show_the_help(program: Program, words: list[str]) -> None:
     ran = program(*words)
