@@ -175,3 +175,11 @@ def test_nothing_is_left_of_a_fit_to_too_few(
     assert ran.status == 2
     assert "1 normal sounds: too few" in ran.err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_is_no_detector(
+    program: Program, options: list[str], wav: WavMaker, tmp_path: Path
+) -> None:
+    ran = program("score", "fit", wav(), *options, "--out", tmp_path)
+    assert ran.status == 2
+    assert f"{tmp_path}: a folder" in ran.err

@@ -124,6 +124,8 @@ def fit(
     """Learn what is normal from sounds of which all, or nearly all, are."""
     from vqaudio.applications.anomaly import Detector
 
+    if out.is_dir():
+        raise UserError(f"{out}: a folder; name a file for the detector with --out")
     if out.suffix != SUFFIX:
         raise UserError(f"{out}: give it a name that ends in {SUFFIX}")
     listener = _listener(prior, codec)

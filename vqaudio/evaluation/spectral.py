@@ -1,6 +1,7 @@
 """Distances of spectra: mel, multi-scale, log-spectral and mel-cepstral."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -107,14 +108,7 @@ def stft_distance(reference: Tensor, degraded: Tensor, sample_rate: int) -> floa
     Returns:
         0 for equal sounds; None for sounds of 1024 samples or fewer.
     """
-    check_lengths(reference, degraded)
-    if len(reference) <= SCALES[0][0] // 2:
-        return None
-    total = 0.0
-    for n_fft, _ in SCALES:
-        spectra = [_spectrogram(audio, n_fft, n_fft // 4, "reflect") for audio in (reference, degraded)]
-        total += _log_and_linear(*spectra)
-    return total
+    return _over_scales(reference, degraded, lambda spectrum, n_fft, bands: spectrum)
 
 
 def multi_mel_distance(reference: Tensor, degraded: Tensor, sample_rate: int) -> float | None:
@@ -128,14 +122,27 @@ def multi_mel_distance(reference: Tensor, degraded: Tensor, sample_rate: int) ->
     Returns:
         0 for equal sounds; None for sounds of 1024 samples or fewer.
     """
+    return _over_scales(
+        reference,
+        degraded,
+        lambda spectrum, n_fft, bands: mel_filters(sample_rate, n_fft, bands).double() @ spectrum,
+    )
+
+
+def _over_scales(
+    reference: Tensor, degraded: Tensor, seen: Callable[[Tensor, int, int], Tensor]
+) -> float | None:
+    """Sum over `SCALES` of the distance of what is seen of a spectrum, its `n_fft` and bands."""
     check_lengths(reference, degraded)
     if len(reference) <= SCALES[0][0] // 2:
         return None
     total = 0.0
     for n_fft, bands in SCALES:
-        filters = mel_filters(sample_rate, n_fft, bands).double()
-        spectra = [_spectrogram(audio, n_fft, n_fft // 4, "reflect") for audio in (reference, degraded)]
-        total += _log_and_linear(*(filters @ spectrum for spectrum in spectra))
+        first, second = (
+            seen(_spectrogram(audio, n_fft, n_fft // 4, "reflect"), n_fft, bands)
+            for audio in (reference, degraded)
+        )
+        total += _log_and_linear(first, second)
     return total
 
 
