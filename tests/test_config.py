@@ -118,7 +118,6 @@ def test_every_way_to_write_a_small_number(tmp_path: Path, number: str) -> None:
         (["optimization.weight_ema=1.0"], "optimization.weight_ema: "),
         (["codec.levels.0.bottleneck.decay=1.0"], "decay: "),
         (["run.seed=-1"], "run.seed: "),
-        (["optimization.steps=4"], "warm_start_steps: 4 leaves none of optimization.steps, 4"),
         (
             ["data.perturbation={slowest: 1.2, fastest: 1.1}"],
             r"data\.perturbation\.slowest: 1.2 is above",

@@ -75,6 +75,14 @@ def test_what_is_broken_is_more_unusual_than_what_is_not(
     assert np.median(unusual) > max(usual)
 
 
+def test_surprise_is_finite_where_normal_sounds_are_nearly_copies(listener: Listener) -> None:
+    alike = {str(n): listener.listen(tone(0.6) * (1 + 1e-3 * n)) for n in range(8)}
+    detector = Detector.fit(alike, listener.models)
+    for other in (torch.zeros(1, 9600), noisy(tone(0.6))):
+        score = detector.score(listener.listen(other))
+        assert np.isfinite([score.surprise, *score.views.values(), *score.curve]).all()
+
+
 def test_the_curve_shows_where(listener: Listener, detector: Detector) -> None:
     score = detector.score(listener.listen(with_gap(tone(0.6, seed=100))))
     assert len(score.curve) == -(-9600 // 256)

@@ -8,7 +8,7 @@ import torch
 from tests.models import waveform_codec
 from tests.sounds import WavMaker
 from vqaudio.applications.studio import LONGEST_SECONDS, Rate, Studio
-from vqaudio.audio import read_audio
+from vqaudio.audio import read_audio, resample
 from vqaudio.codec.model import Codec
 from vqaudio.config import PriorConfig
 from vqaudio.errors import UserError
@@ -65,6 +65,21 @@ def test_what_is_heard_is_what_the_codec_decodes(studio: Studio, wav: WavMaker, 
     assert f"{frames[0] + frames[1]} codes at 1000 bit/s" in str(shown.parts[0])
 
 
+def test_channels_are_mixed_down_on_the_page_not_in_the_log(
+    studio: Studio, wav: WavMaker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = wav("two.wav", channels=2, seconds=0.3, sample_rate=8000)
+    shown = studio.hear(path, studio.rates[0], tmp_path)
+    player = next(part for part in shown.parts if isinstance(part, Player))
+    assert player.caption == "The original, its 2 channels mixed down to one"
+    audio, rate = read_audio(path)
+    assert torch.equal(shown.sounds["two.wav"], resample(audio.mean(0, keepdim=True), rate, 16000)[0])
+    shown = studio.write(0.2, path, tmp_path)
+    player = next(part for part in shown.parts if isinstance(part, Player))
+    assert "as they were given, its 2 channels mixed down to one, then" in player.caption
+    assert not caplog.records
+
+
 def test_new_sound_is_what_the_prior_writes(studio: Studio, tmp_path: Path) -> None:
     assert studio.prior is not None
     how = {"seed": 3, "temperature": 0.8, "top_p": 0.9, "label": "yes"}
@@ -115,7 +130,7 @@ def test_what_cannot_be_used_is_named_without_its_folder(studio: Studio, bad_sou
 
 
 def test_length_and_loudness_have_limits(studio: Studio, wav: WavMaker) -> None:
-    assert len(studio.read(wav("most.wav", seconds=LONGEST_SECONDS))) == LONGEST_SECONDS * 16000
+    assert len(studio.read(wav("most.wav", seconds=LONGEST_SECONDS)).audio) == LONGEST_SECONDS * 16000
     with pytest.raises(UserError, match=r"over\.wav: too long; give at most 30 seconds"):
         studio.read(wav("over.wav", seconds=LONGEST_SECONDS + 0.01))
     with pytest.raises(UserError, match="no sound yet"):

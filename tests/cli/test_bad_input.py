@@ -259,6 +259,41 @@ def test_an_empty_word(
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nosuch"], "No such command 'nosuch'; see vqaudio --help"),
+        (["compress"], "Missing argument 'AUDIO'; see vqaudio compress --help"),
+        (["score", "fit"], "Missing argument 'INPUT'; see vqaudio score fit --help"),
+        (["compress", "a", "b", "--model", "x"], "'--model': 'x' is not one of 'static', 'prior'; see"),
+        (["sample", "--seconds", "long"], "'--seconds'"),
+        (["sample", "--seconds"], "Option '--seconds' requires an argument"),
+    ],
+)
+def test_a_slip_in_the_words(program: Program, words: list[str], said: str) -> None:
+    assert_one_line(program(*words), said)
+
+
+def test_the_model_to_begin_with_is_looked_at_first(
+    program: Program, models: Models, tmp_path: Path
+) -> None:
+    words = ["train", "codec", "nowhere.yaml", "--data", "nowhere.jsonl", "--out", tmp_path / "new"]
+    assert_one_line(program(*words, "--from", "nosuch"), "nosuch: neither a model folder nor")
+    assert_one_line(program(*words, "--from", models.prior), "a codec is needed")
+    assert_one_line(program(*words, "--from", models.codec), "nowhere.yaml")
+
+
+@pytest.mark.parametrize("words", [[], ["train"]])
+def test_no_words_show_the_help(program: Program, words: list[str]) -> None:
+    ran = program(*words)
+    assert (ran.status, ran.err) == (2, "")
+    assert f" vqaudio {' '.join(words)}".rstrip() in ran.out
+
+
+def test_colons_in_a_name_stay(program: Program, tmp_path: Path) -> None:
+    assert_one_line(program("info", tmp_path / ":key:"), ":key:")
+
+
+@pytest.mark.parametrize(
     "verb", ["tokenize", "synthesize", "reconstruct", "sample", "demo", "codec", "prior"]
 )
 def test_an_output_folder_that_cannot_be_written(

@@ -56,7 +56,7 @@ def test_a_mistake_is_one_line(models: Models, tmp_path: Path) -> None:
 def test_an_unknown_option_exits_with_2() -> None:
     ran = run("info", "--colour")
     assert ran.returncode == 2
-    assert "No such option" in ran.stderr
+    assert ran.stderr == "error: No such option: --colour; see vqaudio info --help\n"
 
 
 def test_interrupted(recipe: Path, tokens: Path, tmp_path: Path) -> None:

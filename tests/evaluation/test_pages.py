@@ -66,6 +66,31 @@ def test_what_is_wrong_with_a_page_is_seen(window: Window, wav: WavMaker, tmp_pa
         ]  # fmt: skip
 
 
+SCROLLED = """
+() => {
+  const wide = document.querySelector(".wide"), first = wide.querySelector("td");
+  const left = first.getBoundingClientRect().left;
+  wide.scrollLeft = 1e6;
+  return [wide.scrollLeft, first.getBoundingClientRect().left - left, wide.clientWidth];
+}
+"""
+
+
+def test_a_wide_table(window: Window, tmp_path: Path) -> None:
+    """It has the whole window, and where that is too small it scrolls behind its first column."""
+    table = Table(["system", *["measure"] * 9], [["codec", *range(9)]] * 3)
+    write_page(tmp_path / "page.html", "Wide", [Section("Table", [table])])
+    with window.visit(tmp_path / "page.html", "desktop") as visit:
+        scrolled, moved, width = visit.page.evaluate(SCROLLED)
+        assert scrolled == moved == 0
+        assert width > 62 * 16
+        assert visit.overflow() == 0
+    with window.visit(tmp_path / "page.html", "phone") as visit:
+        scrolled, moved, _ = visit.page.evaluate(SCROLLED)
+        assert scrolled > 100
+        assert moved == 0
+
+
 @pytest.fixture(scope="module")
 def evaluation_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     codec = load("speech-16k")

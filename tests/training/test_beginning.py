@@ -52,6 +52,22 @@ def test_it_begins_where_the_other_ended(
         assert run.train_step(audio) is not None
 
 
+def test_codes_that_are_there_need_neither_steps_nor_frames(
+    trained: Path, recipe: CodecRecipe, manifest: Path, tmp_path: Path
+):
+    values = changed(recipe).model_dump(mode="json")
+    values["optimization"] |= {"steps": 2}  # fewer than warm_start_steps
+    short = CodecRecipe.model_validate(values)
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(manifest.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(UserError, match="warm_start_steps: 6 leaves none of optimization.steps, 2"):
+        fit_codec(short, few, tmp_path / "second")
+    with pytest.raises(UserError, match="give fewer codes or more sound"):
+        fit_codec(changed(recipe), few, tmp_path / "second")
+    fit_codec(short, few, tmp_path / "second", start=str(trained))
+    assert (tmp_path / "second" / "model.safetensors").exists()
+
+
 def test_a_run_goes_on_with_the_model_that_it_began_with(
     trained: Path, recipe: CodecRecipe, manifest: Path, tmp_path: Path
 ):

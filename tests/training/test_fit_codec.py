@@ -42,6 +42,11 @@ def changed(recipe: CodecRecipe, section: str, **values: object) -> CodecRecipe:
     return recipe.model_copy(update={section: getattr(recipe, section).model_copy(update=values)})
 
 
+def brief(recipe: CodecRecipe, steps: int) -> CodecRecipe:
+    """A few steps, without a warm start."""
+    return changed(recipe, "optimization", steps=steps).model_copy(update={"warm_start_steps": 0})
+
+
 def against_discriminators(recipe: CodecRecipe) -> CodecRecipe:
     """The same with discriminators, which are trained every other step from step 7 on, and balanced."""
     section = {"start_step": 7, "fft_sizes": [64], "periods": [3], "channels": 4, "every": 2}
@@ -187,7 +192,7 @@ def test_features_that_are_not_finite_are_the_guards_business_with_linear_codebo
 
 
 def test_resume_of_another_recipe_names_the_key(recipe: CodecRecipe, manifest: Path, tmp_path: Path):
-    recipe = changed(recipe, "optimization", steps=1)
+    recipe = brief(recipe, 1)
     fit_codec(recipe, manifest, tmp_path / "out")
     with pytest.raises(UserError, match=r"optimization.learning_rate: 0.1 does not go on"):
         fit_codec(
@@ -198,13 +203,13 @@ def test_resume_of_another_recipe_names_the_key(recipe: CodecRecipe, manifest: P
 
 
 def test_more_steps_go_on_from_a_finished_run(recipe: CodecRecipe, manifest: Path, tmp_path: Path):
-    fit_codec(changed(recipe, "optimization", steps=2), manifest, tmp_path / "out")
-    fit_codec(changed(recipe, "optimization", steps=3), manifest, tmp_path / "out", resume=True)
+    fit_codec(brief(recipe, 2), manifest, tmp_path / "out")
+    fit_codec(brief(recipe, 3), manifest, tmp_path / "out", resume=True)
     assert load_state(tmp_path / "out")[1]["step"] == 3
 
 
 def test_a_finished_run_gets_its_model_back(recipe: CodecRecipe, manifest: Path, tmp_path: Path):
-    recipe = changed(recipe, "optimization", steps=2)
+    recipe = brief(recipe, 2)
     fit_codec(recipe, manifest, tmp_path / "out")
     before = load_file(tmp_path / "out" / "model.safetensors")
     (tmp_path / "out" / "model.safetensors").unlink()

@@ -19,7 +19,8 @@ FOLDS = 4  # Gaussians a view, each fitted without its quarter of the sounds
 LEAST_SOUNDS = 2 * FOLDS
 TAIL, LONGEST_TAIL = 0.2, 200  # share of normal values, or how many, by which rarer ones are judged
 MOST_VALUES = 1000  # of the others that are kept
-FORMAT = "vqaudio anomaly detector, 1"
+FORMAT = "vqaudio anomaly detector, 2"
+LEAST_SPREAD = 1e-6
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Gaussian:
         from sklearn.covariance import ledoit_wolf
 
         mean, scale = vectors.mean(0), vectors.std(0)
-        scale = np.where(scale > 1e-6, scale, 1.0)  # what never changed is compared as it is
+        scale = np.where(scale > LEAST_SPREAD, scale, 1.0)  # what never changed is compared as it is
         covariance, _ = ledoit_wolf((vectors - mean) / scale, assume_centered=True)
         values, axes = np.linalg.eigh(covariance)
         return cls(mean, axes / np.sqrt(values.clip(max(values[-1], 1e-12) * 1e-6)) / scale[:, None])
@@ -145,11 +146,13 @@ class Detector:
         models: that listened.
         views: by name.
         together: how rare the root of the sum of squares of the views' surprise is.
+        num_sounds: how many normal ones there were; what is rarer than one of them is extrapolated.
     """
 
     models: Models
     views: dict[str, View]
     together: Tail
+    num_sounds: int
 
     @classmethod
     def fit(cls, sounds: Mapping[str, Noticed], models: Models) -> Self:
@@ -160,17 +163,21 @@ class Detector:
             models: that listened.
 
         Raises:
-            UserError: there are too few sounds.
+            UserError: there are too few sounds, or all are alike from some side.
         """
         if len(sounds) < LEAST_SOUNDS:
             raise UserError(
                 f"{len(sounds)} normal sounds: too few to learn from; give {LEAST_SOUNDS} or more"
             )
         seen = [views(sounds[name]) for name in sorted(sounds)]
-        fitted = {name: View.fit([one[name] for one in seen]) for name in seen[0]}
+        by_view = {name: [one[name] for one in seen] for name in seen[0]}
+        for name, vectors in by_view.items():
+            if np.concatenate(vectors).std(0).max() <= LEAST_SPREAD:
+                raise UserError(f"normal sounds: all alike in their {name}; give sounds that differ")
+        fitted = {name: View.fit(vectors) for name, vectors in by_view.items()}
         surprises = np.stack([surprise for _, surprise in fitted.values()])
         together = Tail.fit(np.sqrt((surprises**2).sum(0)))
-        return cls(models, {name: view for name, (view, _) in fitted.items()}, together)
+        return cls(models, {name: view for name, (view, _) in fitted.items()}, together, len(sounds))
 
     def save(self, path: Path) -> None:
         """Write one file of safetensors, which appears when it is whole.
@@ -185,6 +192,7 @@ class Detector:
             arrays[f"{name}/mean"] = np.stack([one.mean for one in view.gaussians])
             arrays[f"{name}/whitening"] = np.stack([one.whitening for one in view.gaussians])
         facts = {"format": FORMAT, "views": json.dumps(list(self.views)), **self.models._asdict()}
+        facts["num_sounds"] = str(self.num_sounds)
         with replacing(path) as part:
             part.write_bytes(safetensors.numpy.save(arrays, facts))
 
@@ -227,7 +235,7 @@ class Detector:
             )
             for name in json.loads(facts["views"])
         }
-        return cls(models, loaded, _tail(arrays, "together"))
+        return cls(models, loaded, _tail(arrays, "together"), int(facts["num_sounds"]))
 
     def score(self, noticed: Noticed) -> Score:
         """Say how unusual a sound is."""

@@ -27,6 +27,7 @@ from vqaudio.prior.model import CodecSpec, Prior
 PIECE_SECONDS = 8.0  # of a sound that go through the codec at once
 QUIETEST, LOUDEST = -120, 20  # levels of samples that are told apart, in decibels
 STEPS = 10  # of these levels a decibel
+SILENT = -80  # level up to which nothing can be heard
 POOLED = 8  # bands, where single ones would say too much of what is said
 
 Series = NDArray[np.float32]
@@ -79,6 +80,11 @@ class Noticed:
     def bits_per_second(self) -> float:
         """Of the prior: how unlike its training data the sound is."""
         return float(self.series["bits"][0].sum(dtype=np.float64)) / self.duration_seconds
+
+    @property
+    def silent(self) -> bool:
+        """Whether no sample is above -80 dB."""
+        return not self.series["samples"][(SILENT - QUIETEST) * STEPS :].any()
 
 
 class Listener:

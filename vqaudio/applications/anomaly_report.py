@@ -1,6 +1,7 @@
 """What scoring leaves behind: a line a sound, curves over time, pictures of the most unusual."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,19 +51,30 @@ class Verdict:
         """The curve that belongs to the score."""
         return "surprise" if self.views else "bits_per_second"
 
-    def line(self) -> str:
-        """As a line of JSON, with the fields of the manifest and the means of the curves."""
+    @property
+    def loudest_view(self) -> tuple[str, float]:
+        """The side that a detector finds most unusual, and how much."""
+        return max(self.views.items(), key=lambda view: view[1])
+
+    def line(self, picture: str | None = None) -> str:
+        """As a line of JSON, with the fields of the manifest and the means of the curves.
+
+        Args:
+            picture: of the sound, if there is one: its path below the report's folder.
+        """
         peak = (self.curves[self.ranked_by].argmax() + 0.5) / len(self.curves["bits_per_second"])
         means = {
             name: np.round(curve.mean(-1), 4).tolist()
             for name, curve in self.curves.items()
             if name != "surprise"
         }
-        values: dict[str, Any] = {"id": self.sound.id, "audio": self.sound.audio}
+        values: dict[str, Any] = {"id": self.sound.id, "audio": os.path.normpath(self.sound.audio)}
         values |= {"seconds": self.duration_seconds, "score": round(self.score, 4)}
         values |= {"peak_seconds": round(float(peak) * self.duration_seconds, 3), **means}
         if self.views:
             values["views"] = {name: round(value, 3) for name, value in self.views.items()}
+        if picture is not None:
+            values["picture"] = picture
         return json.dumps(self.sound.fields | values)
 
 
@@ -93,7 +105,6 @@ def write_report(out: Path, verdicts: Sequence[Verdict], listener: Listener) -> 
     Raises:
         UserError: the folder cannot be written.
     """
-    write_text(out / SCORES, "".join(verdict.line() + "\n" for verdict in verdicts))
     columns: dict[str, list[Any]] = {
         "id": [verdict.sound.id for verdict in verdicts],
         "seconds": [verdict.duration_seconds for verdict in verdicts],
@@ -103,12 +114,21 @@ def write_report(out: Path, verdicts: Sequence[Verdict], listener: Listener) -> 
         columns[name] = [list(curve) for curve in curves]
     with replacing(out / CURVES) as part:
         pq.write_table(pa.table(columns), part)
+    pictures = _save_pictures(out, verdicts, listener)
+    lines = [verdict.line(pictures.get(verdict.sound.id)) for verdict in verdicts]
+    write_text(out / SCORES, "".join(line + "\n" for line in lines))
+
+
+def _save_pictures(out: Path, verdicts: Sequence[Verdict], listener: Listener) -> dict[str, str]:
+    """Draw the most unusual sounds; the pictures' paths below `out`, by the sounds' ids."""
     worst = sorted(verdicts, key=lambda verdict: -verdict.score)[:MOST_PICTURES]
     paths = sound_paths(out / PICTURES, file_names([verdict.sound for verdict in worst]))
+    pictures = {}
     for verdict, path in zip(worst, paths, strict=True):
         rate = listener.codec.sample_rate
         audio = torch.cat(list(sound_blocks(source_of(listener.codec, verdict.sound), None, rate)))
-        name = verdict.ranked_by
+        name, picture = verdict.ranked_by, path.with_suffix(".png")
         title = f"{verdict.sound.id}: {verdict.score:.1f}"
-        curve = verdict.curves[name]
-        save_curve(path.with_suffix(".png"), title, audio, rate, curve, name.replace("_", " "))
+        save_curve(picture, title, audio, rate, verdict.curves[name], name.replace("_", " "))
+        pictures[verdict.sound.id] = picture.relative_to(out).as_posix()
+    return pictures

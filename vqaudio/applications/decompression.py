@@ -24,7 +24,7 @@ from vqaudio.codes import Codes, frames_for
 from vqaudio.errors import UserError
 
 MOST_LOST_SECONDS = 3600  # beyond what damaged bytes can have held: a number that says more is wrong
-SILENCE_SAMPLES = 1 << 16  # at a time
+SILENCE_SAMPLES = READ_BYTES = 1 << 16  # at a time
 
 
 @dataclass
@@ -57,6 +57,24 @@ class Silence:
     num_samples: int
 
 
+class _Counting:
+    """Bytes as they come, counted.
+
+    Args:
+        source: of them.
+    """
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._read = getattr(source, "read1", source.read)
+        self.num_bytes = 0
+
+    def read(self, most: int) -> bytes:
+        """What is there, or some of it; nothing at the end."""
+        found: bytes = self._read(most)
+        self.num_bytes += len(found)
+        return found
+
+
 class Decompressor:
     """Reads a sound while it comes.
 
@@ -83,8 +101,10 @@ class Decompressor:
         self._quantizers = [len(sizes) for sizes in codec.codebook_sizes]
         self._block_samples = header.block_frames * codec.hops[0]
         most = most_bytes(self._quantizers, self._frames(self._block_samples))
-        self._blocks = whole_blocks(source, header.seed, most)
+        self._source, self._seed = _Counting(source), header.seed
+        self._blocks = whole_blocks(self._source, header.seed, most)
         self._whole = 0
+        self._end: int | None = None  # byte behind the header at which all channels have ended
 
     def audio(self) -> Iterator[Tensor]:
         """The sound, float32 `[C, T]` at a time; as that of `codec.decode_stream` where it is whole.
@@ -126,9 +146,11 @@ class Decompressor:
             UserError: see `audio`.
         """
         expected, end = 0, None  # the next number, and where the sound ends
+        place = 0  # in bytes
         room = MOST_LOST_SECONDS * self._codec.sample_rate // self._block_samples
         for block in self._blocks:
             room += block.passed_over // LEAST_BLOCK
+            place += block.passed_over + len(block.to_bytes(self._seed))
             lost = block.number - expected
             if not 0 <= lost <= room or not self._may_follow(block, end):
                 continue
@@ -147,6 +169,7 @@ class Decompressor:
                 if codes is not None:
                     yield block.number % self._channels, codes
             if end is not None and expected % self._channels == 0:
+                self._end = place
                 return
         if end is None:
             for number in range(expected, expected + self._channels):
@@ -154,6 +177,14 @@ class Decompressor:
         else:
             for number in range(expected, -(-expected // self._channels) * self._channels):
                 yield from self._lost(number, end)
+
+    def bytes_behind(self) -> int:
+        """Bytes that follow the end of the sound, all of which are read; 0 where that end is lost."""
+        if self._end is None:
+            return 0
+        while self._source.read(READ_BYTES):
+            pass
+        return self._source.num_bytes - self._end
 
     def _may_follow(self, block: Block, end: int | None) -> bool:
         """Whether a block is as long as it may be."""

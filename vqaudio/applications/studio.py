@@ -7,20 +7,21 @@ from math import log2
 from pathlib import Path
 from typing import Unpack
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from vqaudio.audio import AnyPath, write_audio
+from vqaudio.audio import AnyPath, mix, resample, write_audio
 from vqaudio.codec.model import Codec
 from vqaudio.codes import Codes
 from vqaudio.errors import UserError
 from vqaudio.evaluation.code_plot import save_codes
-from vqaudio.evaluation.demo import first_seconds
 from vqaudio.evaluation.plots import save_spectrograms
 from vqaudio.evaluation.report import Part, Picture, Player
 from vqaudio.evaluation.spectral import mel_distance
 from vqaudio.prior.model import Prior
 from vqaudio.prior.sampler import Options
+from vqaudio.sound_files import read_blocks
 
 LONGEST_SECONDS = 30.0  # of a sound that is given
 PATIENCE_SECONDS = 120.0  # of one new sound in the making
@@ -63,6 +64,24 @@ class Shown:
     sounds: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Original:
+    """A sound that somebody gives.
+
+    Args:
+        audio: float32 `[T]` at the codec's sample rate.
+        channels: that it had.
+    """
+
+    audio: Tensor
+    channels: int
+
+    @property
+    def mixed(self) -> str:
+        """What was done to it, to be said behind what it is."""
+        return f", its {self.channels} channels mixed down to one" if self.channels > 1 else ""
+
+
 class Studio:
     """A codec and perhaps a prior, to be tried.
 
@@ -93,11 +112,12 @@ class Studio:
         Raises:
             UserError: there is no sound, or none that can be used.
         """
-        audio = self.read(path)
+        original = self.read(path)
+        audio = original.audio
         name = Path(str(path)).name
         codes = self.codec.encode(audio[None])
         sounds = {name: audio}
-        players = [self._player("The original", "original", audio, folder)]
+        players = [self._player(f"The original{original.mixed}", "original", audio, folder)]
         for number, cut in enumerate(self.rates):
             if cut.whole or cut == rate:
                 sounds[f"{name}, {cut.title}"] = made = self._cut(codes, cut)
@@ -138,10 +158,11 @@ class Studio:
         title = f"{caption}, {told}"
         given_seconds = 0.0
         if before is not None:
-            prompt = self._end_of(self.read(before), seconds)
+            original = self.read(before)
+            prompt = self._end_of(original.audio, seconds)
             given_seconds = prompt.duration_seconds
             title = f"{Path(before).name} and {title}"
-            caption = f"{given_seconds:g} seconds as they were given, then {caption}"
+            caption = f"{given_seconds:g} seconds as they were given{original.mixed}, then {caption}"
             how["prompt"] = prompt
         parts = self.prior.sample(1, given_seconds + seconds, stream=True, **how)
         codes = _joined(list(_patiently(parts)))
@@ -196,22 +217,23 @@ class Studio:
             {},
         )
 
-    def read(self, path: AnyPath | None) -> Tensor:
-        """A sound that somebody gives: float32 `[T]` at the codec's rate.
+    def read(self, path: AnyPath | None) -> Original:
+        """A sound that somebody gives.
 
         Raises:
             UserError: there is none, it cannot be read, is too long, or nothing can be heard in it.
         """
         name = Path(given(path)).name
         try:
-            audio = first_seconds(given(path), self.codec.sample_rate, LONGEST_SECONDS + 0.1)[0]
+            sound, rate = _beginning(given(path), LONGEST_SECONDS + 0.1)
         except UserError as error:  # who dropped the file knows its name, not where it is kept here
             raise UserError(str(error).replace(str(path), name)) from None
+        audio = resample(mix(sound), rate, self.codec.sample_rate)[0]
         if len(audio) > LONGEST_SECONDS * self.codec.sample_rate:
             raise UserError(f"{name}: too long; give at most {LONGEST_SECONDS:g} seconds")
         if audio.abs().max() < QUIETEST:
             raise UserError(f"{name}: silence; give a sound in which something can be heard")
-        return audio
+        return Original(audio, len(sound))
 
     def _end_of(self, audio: Tensor, seconds: float) -> Codes:
         """Codes of the end of a sound, whole coarse frames that leave room for some seconds."""
@@ -246,6 +268,16 @@ def given(path: AnyPath | None) -> AnyPath:
     if path is None:
         raise UserError("no sound yet; record one, drop a file, or take the sentence that ships")
     return path
+
+
+def _beginning(path: AnyPath, seconds: float) -> tuple[Tensor, int]:
+    """About as much of a sound file, or all of it: float32 `[C, T]`, and its rate in Hz."""
+    blocks: list[np.ndarray] = []
+    for block, rate in read_blocks(path):
+        blocks.append(block)
+        if sum(map(len, blocks)) >= seconds * rate:
+            break
+    return torch.from_numpy(np.concatenate(blocks).T), rate
 
 
 def _rates(codec: Codec) -> Iterator[Rate]:

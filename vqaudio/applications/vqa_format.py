@@ -13,7 +13,7 @@ by its own CRC, so nothing needs a mark.
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Protocol
 
 from vqaudio.errors import UserError
 
@@ -25,6 +25,14 @@ CRC_BYTES = 4
 LEAST_BLOCK = 2 + CRC_BYTES
 MOST_DIGITS = 5  # bytes of a number, up to 2^35
 LONGEST_SECONDS = 10
+
+
+class Source(Protocol):
+    """Bytes to be read."""
+
+    def read(self, most: int, /) -> bytes:
+        """Some of them, `most` at most; none at the end."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ def read_header(source: BinaryIO, name: str) -> Header:
     return Header(KINDS[which], channels + 1, codec, model, rate, levels, frames)
 
 
-def whole_blocks(source: BinaryIO, seed: int, most: int) -> Iterator[Block]:
+def whole_blocks(source: Source, seed: int, most: int) -> Iterator[Block]:
     """The whole blocks after a header, each as soon as it is there, in the memory of a few.
 
     Args:

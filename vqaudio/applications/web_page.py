@@ -19,7 +19,7 @@ from vqaudio.prior.model import Prior
 WAITING = 8  # requests in line; one is worked on at a time
 KEPT_SOUNDS = 16  # of a visitor, to compare
 KEPT_SECONDS = 1800  # what a visitor leaves behind
-SECONDS, TEMPERATURE, TOP_P = 3.0, 1.0, 0.95
+SECONDS, TEMPERATURE, TOP_P, SEED = 3.0, 1.0, 1.0, 1  # less chance ends in hiss more often
 
 Sounds = dict[str, Tensor]
 Work = Callable[[Path], Shown]
@@ -94,7 +94,7 @@ def _wishes(prior: Prior) -> list[Any]:
         gr.Slider(0.5, most, min(SECONDS, most), step=0.1, label="New seconds", buttons=[]),
         gr.Slider(0, 1.5, TEMPERATURE, step=0.05, label="Temperature", buttons=[]),
         gr.Slider(0.05, 1, TOP_P, step=0.05, label="Top-p", buttons=[]),
-        gr.Number(0, label="Seed", precision=0),
+        gr.Number(SEED, label="Seed", precision=0),
         _names("Label", prior.labels),
         _names("Speaker", prior.speakers),
         gr.Textbox(label="Words to say", visible=prior.config.text_bytes > 0),

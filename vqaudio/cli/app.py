@@ -21,7 +21,7 @@ from vqaudio.cli import (
     train,
     web,
 )
-from vqaudio.cli.terminal import note, one_line_errors, show_notices
+from vqaudio.cli.terminal import note, one_line_errors, run_app, show_notices
 from vqaudio.errors import UserError
 
 INTERRUPTED = 130
@@ -69,7 +69,7 @@ def main(args: list[str] | None = None) -> None:
     try:
         with one_line_errors():
             _refuse_empty(words)
-            app(words)
+        run_app(app, words, "vqaudio")
     except SystemExit as left:
         if left.code == INTERRUPTED:
             note("interrupted" + GOING_ON.get("".join(words[:1]), ""))

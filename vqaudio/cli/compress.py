@@ -10,6 +10,8 @@ from vqaudio.errors import UserError
 
 STREAM = Path("-")
 SUFFIX = ".vqa"
+PRIOR = "speech-16k-prior"
+LEAST_SECONDS = 1.0  # of which a rate says something, headers and all
 
 
 def compress(
@@ -40,8 +42,13 @@ def compress(
         ),
     ] = "static",
     prior: Annotated[
-        str, typer.Option(metavar="MODEL", help="With --model prior: a shipped name or a model folder.")
-    ] = "speech-16k-prior",
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="With --model prior: a shipped name or a model folder.",
+            show_default=PRIOR,
+        ),
+    ] = None,
     raw: Annotated[
         int | None,
         typer.Option(
@@ -61,9 +68,11 @@ def compress(
         raise UserError(f"{file}: give it a name that ends in {SUFFIX}, or - for standard output")
     if raw is not None and audio != STREAM:
         raise UserError("--raw: is for - alone; leave it out")
+    if prior is not None and model != "prior":
+        raise UserError("--prior: is for --model prior alone; leave it out")
     sound = open_stream(standard_streams()[0], raw) if audio == STREAM else open_sound(audio)
     coder = load_codec(codec)
-    code_model = load_code_model(model, coder, find_model(codec), prior)
+    code_model = load_code_model(model, coder, find_model(codec), prior or PRIOR)
     if file == STREAM:
         try:
             written = compress_sound(coder, code_model, sound, standard_streams()[1])
@@ -73,9 +82,8 @@ def compress(
         with replacing(file) as part, part.open("wb") as target:
             written = compress_sound(coder, code_model, sound, target)
     seconds = written.num_samples / coder.sample_rate
-    rate = 8 * written.file_bytes / seconds
-    nominal = coder.bitrate * sound.channels
-    (note if file == STREAM else say)(
-        f"{seconds:.2f} s in {written.file_bytes} bytes ({written.payload_bytes} of them codes): "
-        f"{rate:.0f} bit/s, {rate / nominal:.1%} of {nominal:.0f}"
-    )
+    said = f"{seconds:.2f} s in {written.file_bytes} bytes ({written.payload_bytes} of them codes)"
+    if seconds >= LEAST_SECONDS:
+        rate, nominal = 8 * written.file_bytes / seconds, coder.bitrate * sound.channels
+        said += f": {rate:.0f} bit/s, {rate / nominal:.1%} of {nominal:.0f}"
+    (note if file == STREAM else say)(said)

@@ -5,10 +5,11 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from vqaudio.cli.terminal import complain
+from vqaudio.cli.terminal import complain, note
 from vqaudio.errors import UserError
 
 STREAM = Path("-")
+DAMAGED = ", or fetch the file again, whose header may be damaged"
 
 
 def decompress(
@@ -51,7 +52,7 @@ def decompress(
 
     def read(source: BinaryIO, name: str) -> None:
         header = read_header(source, name)
-        decoder, folder = codec_and_folder(header.codec, codec, name)
+        decoder, folder = codec_and_folder(header.codec, codec, name, DAMAGED)
         model = load_code_model(header.kind, decoder, folder, prior)
         reader = Decompressor(decoder, model, header, source, name)
         if audio == STREAM:
@@ -65,6 +66,8 @@ def decompress(
             with AudioWriter(audio, decoder.sample_rate) as file_writer:
                 for samples in reader.audio():
                     file_writer.write(samples)
+        if left := reader.bytes_behind():
+            note(f"{name}: {left} bytes follow the end of the sound, and are left out")
         for gap in reader.gaps:
             complain(f"{name}: {gap}")
         if reader.gaps:

@@ -51,22 +51,25 @@ def codec_of(fingerprint: str, given: str | None, who: str | Path) -> Codec:
     return codec_and_folder(fingerprint, given, who)[0]
 
 
-def codec_and_folder(fingerprint: str, given: str | None, who: str | Path) -> tuple[Codec, Path]:
-    """The same, and its folder."""
+def codec_and_folder(
+    fingerprint: str, given: str | None, who: str | Path, otherwise: str = ""
+) -> tuple[Codec, Path]:
+    """The same, and its folder; `otherwise` is what may be wrong but the codec, for the error."""
     if given is not None:
         codec = load_codec(given)
         if codec.fingerprint.startswith(fingerprint):
             return codec, find_model(given)
         raise UserError(
             f"{who}: of codec {fingerprint[:12]}, but {given} is {codec.fingerprint[:12]}; "
-            "give the one that made its tokens with --codec"
+            f"give the one that made it with --codec{otherwise}"
         )
     for config in sorted(SHIPPED.glob(f"*/{CONFIG}")):
         model = load(config.parent)
         if isinstance(model, Codec) and model.fingerprint.startswith(fingerprint):
             return model, config.parent
     raise UserError(
-        f"{who}: of codec {fingerprint[:12]}, which is none of the shipped ones; give it with --codec"
+        f"{who}: of codec {fingerprint[:12]}, which is none of the shipped ones; give it with "
+        f"--codec{otherwise}"
     )
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from math import log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 from typer.core import TyperGroup
 
 from vqaudio.cli.output import output_folder
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # rows of the table
 SCORE = "score"
+SUFFIX = ".safetensors"
 
 
 class _ScoreUnlessFit(TyperGroup):
@@ -99,6 +102,14 @@ def score(
             write_report(out, verdicts, listener)
     if verdicts and not as_json:
         console.print(_table(verdicts))
+        if len(verdicts) > SHOWN:
+            say(f"the {SHOWN} most unusual of {len(verdicts)}")
+        if normal:
+            counted = log10(normal.num_sounds)
+            say(
+                f"surprise is counted from {normal.num_sounds} normal sounds: "
+                f"above {counted:.1f}, rarer than one of them, it is extrapolated"
+            )
     leave_if_failed(failures, len(verdicts))
 
 
@@ -115,12 +126,18 @@ def fit(
 
     if out.is_dir():
         raise UserError(f"{out}: a folder; name a file for the detector with --out")
+    if out.suffix != SUFFIX:
+        raise UserError(f"{out}: give it a name that ends in {SUFFIX}")
     listener = _listener(prior, codec)
     failures, heard = [], {}
     with output_folder(out.parent):
         for sound, noticed in _listen(listener, inputs, workers):
             if isinstance(noticed, UserError):
                 failures.append(str(noticed))
+            elif noticed.silent:
+                failures.append(
+                    f"{sound.path}: silence, which says nothing of what is normal; leave it out"
+                )
             else:
                 heard[sound.id] = noticed
         if heard:
@@ -158,13 +175,15 @@ def _listen(
 def _table(verdicts: "Sequence[Verdict]") -> Table:
     """The most unusual sounds, the most unusual first."""
     ranked = sorted(verdicts, key=lambda verdict: -verdict.score)[:SHOWN]
-    table = Table(
-        caption=f"the {SHOWN} most unusual of {len(verdicts)}" if len(verdicts) > SHOWN else None
-    )
+    views = bool(ranked[0].views)
+    table = Table()
     table.add_column("sound", overflow="fold")
-    for name in ("seconds", ranked[0].ranked_by.replace("_", " "), *ranked[0].views):
-        table.add_column(name, justify="right")
+    for name in ("seconds", "surprise" if views else "bits/s", *["loudest view"] * views):
+        table.add_column(name, justify="right", no_wrap=True)
     for verdict in ranked:
-        numbers = [verdict.duration_seconds, verdict.score, *verdict.views.values()]
-        table.add_row(verdict.sound.id, *(f"{number:.1f}" for number in numbers))
+        cells = [f"{verdict.duration_seconds:.1f}", f"{verdict.score:.1f}"]
+        if views:
+            view, value = verdict.loudest_view
+            cells.append(f"{view} {value:.1f}")
+        table.add_row(Text(verdict.sound.id), *cells)
     return table

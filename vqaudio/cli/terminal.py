@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,8 +20,10 @@ from rich.progress import (
 
 from vqaudio.errors import UserError
 
-out = Console()  # results
-err = Console(stderr=True)  # progress, notices and errors: a pipe behind the results stays clean
+out = Console(emoji=False)  # results; a path may hold :key: as it is
+err = Console(stderr=True, emoji=False)  # the rest, so that a pipe behind the results stays clean
+
+UsageError: Any = typer.BadParameter.__base__  # all that is wrong with the words; typer exports one kind
 
 
 class _Notices(logging.Handler):
@@ -74,6 +77,11 @@ def one_line_errors() -> Iterator[None]:
     except UserError as error:
         complain(str(error))
         sys.exit(2)
+    except UsageError as error:
+        if message := " ".join(error.format_message().split()):  # or it was help, which is shown
+            wrong = message.replace("Value error, ", "").rstrip(".")
+            complain(f"{wrong}; see {error.ctx.command_path} --help" if error.ctx else wrong)
+        sys.exit(2)
     except UnicodeEncodeError as error:
         complain(f"{error.object!r}: not UTF-8; write or name it so")
         sys.exit(2)
@@ -82,11 +90,25 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(2)
 
 
-def run_script(main: Callable[..., None]) -> None:
+def run_app(app: typer.Typer, words: Sequence[str] | None = None, name: str | None = None) -> NoReturn:
+    """Run a program, and leave with its exit status.
+
+    Args:
+        app: the program.
+        words: its arguments; the command line's own unless given.
+        name: what it is called by; how it was started unless given.
+    """
+    with one_line_errors():
+        sys.exit(app(words, prog_name=name, standalone_mode=False) or 0)
+    raise AssertionError("left already")
+
+
+def run_script(main: Callable[..., None]) -> NoReturn:
     """Run a script with its arguments from the command line, one a parameter of `main`."""
     show_notices()
-    with one_line_errors():
-        typer.run(main)
+    script = typer.Typer(add_completion=False)
+    script.command()(main)
+    run_app(script)
 
 
 def leave_if_failed(failures: Sequence[str], done: int) -> None:

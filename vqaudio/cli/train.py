@@ -32,13 +32,18 @@ def train_codec(
         typer.Option(
             "--from",
             metavar="MODEL",
-            help="Begin with the weights of this codec, and with its discriminators where it has some.",
+            help="Begin with the weights of this codec, and with its discriminators where it has some; "
+            "the recipe's codec: must be its own, and the warm start falls away.",
         ),
     ] = None,
 ) -> None:
     """Fit a codec to the sounds of a manifest."""
     from vqaudio.config import CodecRecipe, read_recipe
 
+    if start is not None:
+        from vqaudio.model_folder import load_codec
+
+        load_codec(start)  # a name that is wrong is so whatever the recipe and the data are
     config = read_recipe(CodecRecipe, recipe, overrides)
     from vqaudio.training.fit_codec import fit_codec
 

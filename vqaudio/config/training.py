@@ -186,12 +186,3 @@ class CodecRecipe(Section):
                 "give another head"
             )
         return self
-
-    @model_validator(mode="after")
-    def _codes_are_learned(self) -> Self:
-        if self.warm_start_steps >= self.optimization.steps:
-            raise ValueError(
-                f"warm_start_steps: {self.warm_start_steps} leaves none of optimization.steps, "
-                f"{self.optimization.steps}, to learn codes in; lower it"
-            )
-        return self

@@ -66,7 +66,9 @@ class SoundReader:
         if self.empty:
             raise UserError(f"{NAME}: holds no samples; give a sound")
         if self._left:
-            raise UserError(f"{NAME}: truncated, {self._left} bytes before the end in its header")
+            raise UserError(
+                f"{NAME}: truncated, {self._left} bytes before the end in its header; send it whole"
+            )
 
     def _read_some(self, most: int) -> bytes:
         if self._left is not None:

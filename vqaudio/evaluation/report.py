@@ -218,10 +218,10 @@ def _page(title: str, body: str) -> str:
 # Colours that every page has, light or dark as the reader's system is.
 PALETTE = """\
 :root { color-scheme: light dark; --ink: #1b1e24; --soft: #5b6270; --paper: #fbfbfa; --card: #ffffff;
-  --line: #e1e3e7; --accent: #2b6cb0; }
+  --line: #e1e3e7; --shade: #1b1e2440; --accent: #2b6cb0; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8eaee; --soft: #a0a7b4; --paper: #14161b; --card: #1c1f26; --line: #2f343e;
-    --accent: #79b8f3; }
+    --shade: #e8eaee40; --accent: #79b8f3; }
 }
 """
 
@@ -237,7 +237,15 @@ figure audio { display: block; width: 100%; height: 2.5rem; }
   grid-template-columns: repeat(auto-fill, minmax(min(16rem, 100%), 1fr)); }
 .players figure { margin: 0; padding: 0.75rem; background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; display: flex; flex-direction: column; justify-content: flex-end; }
-.wide { overflow-x: auto; contain: inline-size; margin: 1rem 0; }
+.wide { overflow-x: auto; contain: inline-size; margin: 1rem 0; background:
+    linear-gradient(to left, var(--paper) 50%, transparent) right / 2rem 100% no-repeat local,
+    linear-gradient(to left, var(--shade), transparent) right / 1rem 100% no-repeat scroll; }
+/* Pictures hide what is behind them: where they go on beyond the edge, they fade out there. */
+figure .wide { animation: beyond linear; animation-timeline: scroll(self inline); }
+@keyframes beyond {
+  0%, 98% { mask-image: linear-gradient(to left, transparent, black 2rem); }
+  100% { mask-image: none; }
+}
 .wide table { border-collapse: collapse; font-size: 0.92rem; min-width: 24rem; }
 .wide th, .wide td { text-align: left; padding: 0.4rem 1.5rem 0.4rem 0; vertical-align: top;
   border-bottom: 1px solid var(--line); }
@@ -255,6 +263,10 @@ main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 1.5rem; letter-spacing: -0.01em; }
 h2 { font-size: 1.15rem; margin: 2.5rem 0 0.75rem; padding-top: 1rem;
   border-top: 1px solid var(--line); }
+@media (min-width: 64rem) {  /* tables may be wider than the text */
+  section > .wide, details > .wide { contain: none; width: max-content; min-width: 100%;
+    max-width: calc(100vw - 2.5rem); position: relative; left: 50%; translate: -50%; }
+}
 details { margin: 1rem 0; }
 summary { color: var(--accent); cursor: pointer; }
 p { max-width: 46rem; margin: 0.5rem 0 1rem; white-space: pre-line; overflow-wrap: anywhere; }

@@ -104,8 +104,10 @@ class CodecRun:
     def __init__(
         self, recipe: CodecRecipe, data: Path, out: Path, resume: bool, start: str | None = None
     ) -> None:
+        if start:  # codes are there already
+            recipe = recipe.model_copy(update={"warm_start_steps": 0})
         self.recipe, self.out = recipe, out
-        self.warm_start_steps = 0 if start else recipe.warm_start_steps
+        check_warm_start(recipe)
         fabric = start_ranks(recipe.run.precision)
         rate = recipe.codec.sample_rate
         sounds = read_manifest(data)
@@ -114,7 +116,8 @@ class CodecRun:
         self.sounds = [sounds[row] for row in rows]
         multiple = recipe.codec.levels[0].hop
         self.crops = Crops(self.sounds, rate, recipe.data, recipe.run.seed, multiple)
-        check_fillable(recipe.codec, self.sounds)
+        if not start:
+            check_fillable(recipe.codec, self.sounds)
         listen(self.crops)
         torch.manual_seed(recipe.run.seed)
         self.codec = Codec(recipe.codec)
@@ -148,12 +151,12 @@ class CodecRun:
     @property
     def quantizing(self) -> bool:
         """Whether the coming step quantizes: the warm start is over."""
-        return self.step >= self.warm_start_steps
+        return self.step >= self.recipe.warm_start_steps
 
     @property
     def quantized(self) -> bool:
         """Whether the last step did, so that codebooks are set."""
-        return self.step > self.warm_start_steps
+        return self.step > self.recipe.warm_start_steps
 
     @property
     def seconds_per_step(self) -> float:
@@ -256,6 +259,19 @@ def draw_levels(batch: int, dropouts: Sequence[float]) -> Tensor:
     """How many levels each sound is decoded from: int64 `[batch]`, up to the first that is dropped."""
     stays = torch.rand(batch, len(dropouts)) >= torch.tensor(dropouts)
     return stays.int().cumprod(dim=1).sum(dim=1)
+
+
+def check_warm_start(recipe: CodecRecipe) -> None:
+    """Refuse a warm start that never ends.
+
+    Raises:
+        UserError: naming the key.
+    """
+    if recipe.warm_start_steps >= recipe.optimization.steps:
+        raise UserError(
+            f"warm_start_steps: {recipe.warm_start_steps} leaves none of optimization.steps, "
+            f"{recipe.optimization.steps}, to learn codes in; lower it"
+        )
 
 
 def check_fillable(config: CodecConfig, sounds: Sequence[Sound]) -> None:
