@@ -178,7 +178,9 @@ def test_a_run_that_is_ended_leaves_no_worker_and_can_go_on(model: Path, tmp_pat
 
 def _said_until_ended(command: list[str], how: signal.Signals, out: Path, before: int) -> str:
     """Send a signal to a run that has found more than before, and wait until nothing of it is left."""
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    # A shell has what it starts in the background ignore Ctrl-C, and so would all that this starts.
+    heeding = ["env", "--default-signal=INT", *command]
+    process = subprocess.Popen(heeding, start_new_session=True, stderr=subprocess.PIPE, text=True)
     while len(read_per_file(out)) <= before:
         assert process.poll() is None
         time.sleep(0.05)
