@@ -75,6 +75,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
 
 
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, with their ends; a last one that its writer did not finish is passed over.
+
+    Args:
+        path: of a file that is appended to; where there is none, there are no lines.
+    """
+    if path.exists():
+        with path.open("rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))
+
+
 def _sync_folder(folder: Path) -> None:
     """See to it that a new name in a folder outlives a power cut, where folders can be opened."""
     if os.name == "posix":

@@ -10,7 +10,7 @@ from typing import Any
 
 from vqaudio.audio import AnyPath
 from vqaudio.errors import UserError
-from vqaudio.files import DISK_FULL
+from vqaudio.files import DISK_FULL, whole_lines
 
 LEDGER_NAME = "ledger.jsonl"
 
@@ -116,18 +116,13 @@ def ledger_lines(folder: AnyPath) -> Iterator[tuple[Line, bytes]]:
         UserError: a line is not one of a ledger; it is named.
     """
     path = Path(folder) / LEDGER_NAME
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                yield _parse(json.loads(line)), line
-            except (ValueError, TypeError, KeyError, AttributeError):
-                raise UserError(
-                    f"{path}:{number}: not a line of a ledger; restore it, or choose another folder"
-                ) from None
+    for number, line in enumerate(whole_lines(path), start=1):
+        try:
+            yield _parse(json.loads(line)), line
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise UserError(
+                f"{path}:{number}: not a line of a ledger; restore it, or choose another folder"
+            ) from None
 
 
 def _parse(values: dict[str, Any]) -> Line:

@@ -30,7 +30,7 @@ from vqaudio.evaluation.results import (
     Summary,
     System,
 )
-from vqaudio.files import write_text
+from vqaudio.files import whole_lines, write_text
 
 RUN, SUMMARY = "run.json", "summary.json"
 PER_FILE, CODES = "per_file.jsonl", "codes.jsonl"
@@ -89,20 +89,15 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         UserError: a line is no object with an id and a system; it is named.
     """
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                values = json.loads(line)
-                _ = values["id"], values["system"]
-            except (ValueError, TypeError, KeyError):
-                raise UserError(
-                    f"{path}:{number}: not a line of an evaluation; restore it, or choose another --out"
-                ) from None
-            yield values
+    for number, line in enumerate(whole_lines(path), start=1):
+        try:
+            values = json.loads(line)
+            _ = values["id"], values["system"]
+        except (ValueError, TypeError, KeyError):
+            raise UserError(
+                f"{path}:{number}: not a line of an evaluation; restore it, or choose another --out"
+            ) from None
+        yield values
 
 
 def _figures(values: dict[str, Any]) -> Figures:

@@ -16,7 +16,7 @@ from vqaudio.corpus.manifest import Sound
 from vqaudio.errors import UserError
 from vqaudio.evaluation.evaluation_folder import CODES, PER_FILE, RUN, read_lines
 from vqaudio.evaluation.judge import Outcome
-from vqaudio.files import write_text
+from vqaudio.files import whole_lines, write_text
 
 NAMED = 3  # differences, of however many there are
 
@@ -138,8 +138,8 @@ def _line(values: Mapping[str, Any]) -> bytes:
 
 def _drop_half_line(path: Path) -> None:
     """Cut off a last line that a killed run did not finish."""
-    if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
-        os.truncate(path, content.rfind(b"\n") + 1)
+    if path.exists():
+        os.truncate(path, sum(map(len, whole_lines(path))))
 
 
 def _size(path: str) -> int:

@@ -1,5 +1,6 @@
 """Discriminators: networks that learn to tell what a codec made from sound."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,6 +11,7 @@ from torch.nn.utils import parametrizations
 
 from vqaudio.config import NormKind
 from vqaudio.features import spectrum
+from vqaudio.training.losses import OVERLAP, surround
 
 SLOPE = 0.1  # of the leaky rectifiers
 DILATIONS = (1, 2, 4)  # in time, of the convolutions over a spectrogram
@@ -55,7 +57,7 @@ class Discriminators(nn.Module):
         return [member(audio) for member in self.members]
 
 
-class _Judge(nn.Module):
+class _Judge(nn.Module, ABC):
     """Convolutions over a picture of a sound, and a last one that gives the score."""
 
     def __init__(self, layers: Sequence[nn.Module], last: nn.Module) -> None:
@@ -63,9 +65,9 @@ class _Judge(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.last = last
 
+    @abstractmethod
     def picture(self, audio: Tensor) -> Tensor:
         """The sounds `[B, 1, T]` as `[B, C, H, W]`."""
-        raise NotImplementedError
 
     def forward(self, audio: Tensor) -> Verdict:
         state = self.picture(audio)
@@ -105,11 +107,9 @@ class StftDiscriminator(_Judge):
 
     def picture(self, audio: Tensor) -> Tensor:
         """`[B, 2, F, n_fft // 2 + 1]`, silence round the sound so that no sample is left out."""
-        hop = self.n_fft // 4
-        before = self.n_fft - hop
-        padded = nn.functional.pad(audio[:, 0].float(), (before, before + -audio.shape[2] % hop))
-        window = self.get_buffer("window")
-        return torch.view_as_real(spectrum(padded, self.n_fft, hop, window)).permute(0, 3, 1, 2)
+        padded = surround(audio[:, 0].float(), self.n_fft)
+        found = spectrum(padded, self.n_fft, self.n_fft // OVERLAP, self.get_buffer("window"))
+        return torch.view_as_real(found).permute(0, 3, 1, 2)
 
 
 class PeriodDiscriminator(_Judge):

@@ -99,15 +99,15 @@ class SpectralLoss(nn.Module):
                 window = self.get_buffer(f"window_{n_fft}")
                 filters = self.get_buffer(f"filters_{n_fft}")
                 with torch.no_grad():
-                    wanted = _Magnitude.apply(_surround(target, n_fft), window)
+                    wanted = _Magnitude.apply(surround(target, n_fft), window)
                     wanted_log, wanted_mel = wanted.log(), _log_mel(wanted, filters)
-                made = _Magnitude.apply(_surround(output, n_fft), window)
+                made = _Magnitude.apply(surround(output, n_fft), window)
                 mel = mel + (_log_mel(made, filters) - wanted_mel).abs().mean()
                 stft = stft + _convergence(made, wanted) + (made.log() - wanted_log).abs().mean()
         return {"mel": mel / len(self.fft_sizes), "stft": stft / len(self.fft_sizes)}
 
 
-def _surround(audio: Tensor, n_fft: int) -> Tensor:
+def surround(audio: Tensor, n_fft: int) -> Tensor:
     """Silence round `[B, T]` such that whole frames hold each sample four times."""
     hop = n_fft // OVERLAP
     before = n_fft - hop
