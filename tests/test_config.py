@@ -171,6 +171,14 @@ def test_bad_overrides_are_named(tmp_path: Path, overrides: list[str], named: st
         ({"codec": bottleneck("residual", bits=9)}, "bits: 9 are not the same for each of 2"),
         ({"codec": bottleneck("residual", bits=8, distance="cosine")}, "distance: no such key"),
         ({"codec": bottleneck("residual", codebook_size=8, dropout=1.5)}, "bottleneck.*dropout: "),
+        (
+            {"codec": bottleneck("residual", codebook_size=8, quantizers=2, default_quantizers=3)},
+            "default_quantizers: 3 is above quantizers, 2",
+        ),
+        (
+            {"codec": bottleneck("grouped_residual", codebook_size=8, default_quantizers=1)},
+            "default_quantizers: only of kind residual",
+        ),
         ({"codec": bottleneck("grouped_residual", bits=8, dim=9)}, "groups: 2 does not divide dim, 9"),
         (
             {"codec": bottleneck("grouped_residual", bits=6, quantizers=2)},

@@ -47,6 +47,14 @@ def test_each_stage_lowers_the_error() -> None:
     assert errors[0] > 1.2 * errors[1] > 1.4 * errors[2]
 
 
+def test_dropout_draws_other_numbers_of_stages_than_the_default() -> None:
+    quantizer = ResidualQuantizer(32, 5, 6, dropout=0.5, default=2)
+    assert quantizer.default_quantizers == 2
+    shares = torch.bincount(quantizer.draw_kept(20_000, torch.device("cpu")), minlength=6) / 20_000
+    torch.testing.assert_close(shares, torch.tensor([0, 0.1, 0.6, 0.1, 0.1, 0.1]), atol=0.02, rtol=0)
+    assert (quantizer.eval().draw_kept(100, torch.device("cpu")) == 2).all()
+
+
 def test_the_gradient_passes_straight_through_once() -> None:
     x = batch(1).requires_grad_()
     result = trained()(x)

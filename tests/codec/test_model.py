@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models import FRONTS, HEADS, codec_config, coloured_noise, tiny_codec
+from tests.models import FRONTS, HEADS, LEVELS, codec_config, coloured_noise, tiny_codec
 from tests.sounds import WavMaker
 from vqaudio.audio import read_audio
 from vqaudio.codec.heads import MelSpectrogram
@@ -109,6 +109,29 @@ def test_quantizers_are_cut_when_encoding_as_when_training_with_fewer() -> None:
     rows = [whole.levels[0][:1], *whole.levels[1:]]
     assert torch.equal(fewer, codec.decode(Codes(rows, 5000, 8000, whole.hops, whole.codec)))
     assert torch.equal(codec.decode(cut, quantizers=[2, 1, 3]), codec.decode(cut))
+
+
+def test_quantizers_beyond_the_default_raise_the_bitrate_and_are_made_when_told() -> None:
+    coarse = {**LEVELS[0]["bottleneck"], "default_quantizers": 1}
+    codec = tiny_codec(bottlenecks={0: coarse})
+    assert codec.codebook_sizes == [[8], [12]]
+    assert codec.all_codebook_sizes == [[8, 8], [12]]
+    assert codec.bitrate == pytest.approx(8000 / 320 * 3 + 8000 / 160 * np.log2(12))
+    assert codec.highest_bitrate == pytest.approx(codec.bitrate + 8000 / 320 * 3)
+    sound = coloured_noise(1, 4800)[0]
+    usual, more = codec.encode(sound), codec.encode(sound, quantizers=[2, 1])
+    assert [len(level) for level in usual.levels] == [1, 1]
+    assert [len(level) for level in more.levels] == [2, 1]
+    assert torch.equal(usual.levels[0], more.levels[0][:1])
+    stream = codec.stream()
+    parts = [stream.push(sound), stream.finish()]
+    assert [len(level) for part in parts if part for level in part.levels] == [1, 1] * 2
+    assert not torch.equal(codec.decode(more), codec.decode(usual))
+    assert torch.equal(codec.reconstruct(sound), codec.decode(usual))
+    assert torch.equal(codec.reconstruct(sound, quantizers=[2, 1]), codec.decode(more))
+    with torch.no_grad():  # as in validation
+        made = codec(sound[None]).made[0]
+    torch.testing.assert_close(codec.reconstruct(sound), made, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class Rate:
     Args:
         bits_per_second: of the codes that are decoded.
         quantizers: per level that is decoded, coarsest first, how many of its codebooks.
-        whole: whether the finest of these levels is decoded with all of its codebooks.
+        whole: whether the finest of these levels is decoded with the codebooks it has unless told.
     """
 
     bits_per_second: float
@@ -100,6 +100,7 @@ class Studio:
         self.rates = list(_rates(codec))
         if not self.rates:
             raise UserError("this codec has no codes: all of its levels are continuous")
+        self.usual = max(number for number, rate in enumerate(self.rates) if rate.whole)
 
     def hear(self, path: AnyPath | None, rate: Rate, folder: Path) -> Shown:
         """A sound, its codes, and what they sound like: at a bitrate, and from each level.
@@ -115,7 +116,8 @@ class Studio:
         original = self.read(path)
         audio = original.audio
         name = Path(str(path)).name
-        codes = self.codec.encode(audio[None])
+        full = [len(sizes) for sizes in self.codec.all_codebook_sizes]
+        codes = self.codec.encode(audio[None], quantizers=full)
         sounds = {name: audio}
         players = [self._player(f"The original{original.mixed}", "original", audio, folder)]
         for number, cut in enumerate(self.rates):
@@ -250,7 +252,7 @@ class Studio:
 
     def _cut(self, codes: Codes, rate: Rate) -> Tensor:
         levels = len(rate.quantizers)
-        rest = [len(sizes) for sizes in self.codec.codebook_sizes[levels:]]
+        rest = self.codec.default_quantizers[levels:]
         return self.codec.decode(codes, levels, quantizers=[*rate.quantizers, *rest])[0]
 
     def _player(self, caption: str, stem: str, audio: Tensor, folder: Path) -> Player:
@@ -281,14 +283,19 @@ def _beginning(path: AnyPath, seconds: float) -> tuple[Tensor, int]:
 
 
 def _rates(codec: Codec) -> Iterator[Rate]:
-    """Codebook after codebook, coarsest first."""
-    quantizers: list[int] = []
-    bits = 0.0
-    for frame_rate, sizes in zip(codec.frame_rates, codec.codebook_sizes, strict=True):
+    """Codebook after codebook, coarsest first; finer levels go with what is used unless told."""
+    before: list[int] = []
+    bits_before = 0.0
+    for frame_rate, sizes, usual in zip(
+        codec.frame_rates, codec.all_codebook_sizes, codec.default_quantizers, strict=True
+    ):
+        bits = bits_before
         for count, size in enumerate(sizes, start=1):
             bits += frame_rate * log2(size)
-            yield Rate(round(bits, 1), (*quantizers, count), count == len(sizes))
-        quantizers.append(len(sizes))
+            yield Rate(round(bits, 1), (*before, count), count == usual)
+            if count == usual:
+                bits_before = bits
+        before.append(usual)
 
 
 def _patiently(parts: Iterator[Codes]) -> Iterator[Codes]:

@@ -50,7 +50,7 @@ def build_page(studio: Studio, title: str) -> gr.Blocks:
                 )
                 shipped = gr.Button("Take the sentence that ships", size="sm")
                 rates = [(rate.title, number) for number, rate in enumerate(studio.rates)]
-                rate = gr.Radio(rates, value=len(rates) - 1, label="Bitrate", elem_classes="rows")
+                rate = gr.Radio(rates, value=studio.usual, label="Bitrate", elem_classes="rows")
                 hear = gr.Button("Encode and decode", variant="primary")
             heard = _answer_column("The codes of the sound, and what they keep of it.", "heard")
         if studio.prior is not None:

@@ -38,6 +38,7 @@ def build_bottleneck(section: config.Bottleneck) -> Bottleneck:
             return ResidualQuantizer(
                 section.size, section.quantizers, dim, decay,
                 section.dropout, section.codebook, section.gradient,
+                default=section.default_quantizers,
             )  # fmt: skip
         case config.ScalarBottleneck(method="fsq", sizes=sizes):
             return FiniteScalarQuantizer(sizes)

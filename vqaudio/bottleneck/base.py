@@ -30,11 +30,18 @@ class Bottleneck(nn.Module, ABC):
         codebook_sizes: codes of each of its `Q` quantizers; none where the bottleneck is continuous.
         dim: of the features that it passes on, `D`.
         inputs: of the features that it reads; `dim` unless the kind says otherwise.
+        default_quantizers: how many of its quantizers are used unless told; all unless the kind says
+            otherwise.
     """
 
     codebook_sizes: list[int]
     dim: int
     inputs: int
+
+    @property
+    def default_quantizers(self) -> int:
+        """See the class."""
+        return len(self.codebook_sizes)
 
     @abstractmethod
     def forward(self, x: Tensor, quantize: bool = True) -> Bottlenecked:

@@ -27,12 +27,13 @@ class ResidualQuantizer(TendedBottleneck):
         quantizers: stages, `Q`.
         dim: of the vectors, `D`.
         decay: of the codebooks' averages, a step.
-        dropout: share of the sounds of a batch that are quantized by only 1 to Q stages (the
-            number drawn evenly), so that codes can be cut to a lower bitrate.
+        dropout: share of the sounds of a batch that are quantized by 1 to Q stages (the number
+            drawn evenly), and not by the default, so that codes can be cut to other bitrates.
         codebook: by averages, by gradient, or fixed under a learned map.
         gradient: the estimator of what reaches the input.
         cosine: bring vectors and codes to unit length first; what is left over after one stage
             has none, so this is for one quantizer.
+        default: stages that are used unless told; by default all.
     """
 
     def __init__(
@@ -45,13 +46,20 @@ class ResidualQuantizer(TendedBottleneck):
         codebook: CodebookName = "average",
         gradient: GradientName = "straight_through",
         cosine: bool = False,
+        default: int | None = None,
     ) -> None:
         super().__init__([codebook_size] * quantizers, dim)
         self.dropout, self.cosine = dropout, cosine
+        self._default = default or quantizers
         self.through = ESTIMATORS[gradient]
         kind = CODEBOOKS[codebook]
         books = nn.ModuleList(kind(codebook_size, dim, decay, cosine) for _ in range(quantizers))
         self.codebooks = cast(Sequence[Codebook], books)
+
+    @property
+    def default_quantizers(self) -> int:
+        """Stages that are used unless told."""
+        return self._default
 
     def forward(self, x: Tensor, quantize: bool = True, kept: Tensor | None = None) -> Bottlenecked:
         """`[B, D, F]` to features, codes and the losses `commitment` and, by gradient, `codebook`.
@@ -82,9 +90,9 @@ class ResidualQuantizer(TendedBottleneck):
         return rearrange(torch.stack(vectors).sum(0), "b f d -> b d f")
 
     def draw_kept(self, batch: int, device: torch.device) -> Tensor:
-        """How many stages each sound is given: int64 `[batch]`, fewer than all for a share."""
+        """How many stages each sound is given: int64 `[batch]`, the default but for a share."""
         stages = len(self.codebooks)
-        kept = torch.full((batch,), stages, device=device)
+        kept = torch.full((batch,), self._default, device=device)
         if self.training and self.dropout > 0:
             cut = torch.rand(batch, device=device) < self.dropout
             kept = torch.where(cut, torch.randint(1, stages + 1, (batch,), device=device), kept)

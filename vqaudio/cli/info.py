@@ -42,6 +42,8 @@ def _codec_table(name: str, codec: "Codec") -> Table:
     table.add_row("sample rate", f"{codec.sample_rate} Hz")
     continuous = "" if all(codec.codebook_sizes) else ", without the continuous levels"
     table.add_row("bitrate", f"{codec.bitrate / 1000:g} kbit/s{continuous}")
+    if codec.highest_bitrate > codec.bitrate:
+        table.add_row("with all quantizers", f"{codec.highest_bitrate / 1000:g} kbit/s")
     codes = sum(
         rate * len(sizes) for rate, sizes in zip(codec.frame_rates, codec.codebook_sizes, strict=True)
     )

@@ -75,9 +75,20 @@ class Codec(nn.Module):
     # --- what it is ---
 
     @property
-    def codebook_sizes(self) -> list[list[int]]:
-        """Codes of each quantizer of each level, coarsest first."""
+    def all_codebook_sizes(self) -> list[list[int]]:
+        """Codes of each quantizer of each level, coarsest first; a lower bitrate leaves out the last."""
         return [list(level.bottleneck.codebook_sizes) for level in self.hierarchy.levels]
+
+    @property
+    def default_quantizers(self) -> list[int]:
+        """How many quantizers of each level are used unless told, coarsest first."""
+        return [level.bottleneck.default_quantizers for level in self.hierarchy.levels]
+
+    @property
+    def codebook_sizes(self) -> list[list[int]]:
+        """Codes of each quantizer that is used unless told, per level, coarsest first."""
+        pairs = zip(self.all_codebook_sizes, self.default_quantizers, strict=True)
+        return [sizes[:count] for sizes, count in pairs]
 
     @property
     def frame_rates(self) -> list[float]:
@@ -86,8 +97,16 @@ class Codec(nn.Module):
 
     @property
     def bitrate(self) -> float:
-        """Bits a second when every code is written with the same number of bits."""
-        bits = [sum(np.log2(size) for size in sizes) for sizes in self.codebook_sizes]
+        """Bits a second, of the quantizers used unless told, all codes of one written alike."""
+        return self._bits_per_second(self.codebook_sizes)
+
+    @property
+    def highest_bitrate(self) -> float:
+        """Bits a second, likewise, of all quantizers."""
+        return self._bits_per_second(self.all_codebook_sizes)
+
+    def _bits_per_second(self, codebook_sizes: list[list[int]]) -> float:
+        bits = [sum(np.log2(size) for size in sizes) for sizes in codebook_sizes]
         return float(sum(rate * b for rate, b in zip(self.frame_rates, bits, strict=True)))
 
     @property
@@ -202,7 +221,8 @@ class Codec(nn.Module):
                 Channels are mixed down.
             sample_rate: of samples that are not at the codec's; they are resampled.
             workers: windows encoded at once, a thread each; by default one a core.
-            quantizers: per level, how many of its codes to make, for a lower bitrate; by default all.
+            quantizers: per level, how many of its codes to make, for another bitrate; by default
+                `default_quantizers`.
 
         Raises:
             UserError: a file cannot be read, samples are empty or not finite, a level has no codes,
@@ -229,7 +249,7 @@ class Codec(nn.Module):
 
         Args:
             sample_rate: of samples that are not at the codec's; they are resampled.
-            quantizers: per level, how many of its codes to make; by default all.
+            quantizers: per level, how many of its codes to make; by default `default_quantizers`.
 
         Raises:
             UserError: the rate or `quantizers` are out of range, or a level has no codes.
@@ -252,7 +272,7 @@ class Codec(nn.Module):
             sample_rate: of samples.
             levels: how many to decode from, from the coarsest; by default all.
             workers: windows at once.
-            quantizers: per level, how many of its codes to use; by default all.
+            quantizers: per level, how many of its codes to use; by default `default_quantizers`.
 
         Raises:
             UserError: a file cannot be read, samples are empty or not finite, or `levels` or
@@ -320,7 +340,7 @@ class Codec(nn.Module):
             codes: of this codec; with fewer quantizers a level where the bitrate was cut.
             levels: how many to decode from, from the coarsest; by default all.
             workers: windows decoded at once, a thread each; by default one a core.
-            quantizers: per level, how many of its codes to use at most; by default all.
+            quantizers: per level, how many of its codes to use at most; by default all that are there.
 
         Raises:
             UserError: the codes are another codec's, or `levels` or `quantizers` are out of range.
@@ -338,8 +358,8 @@ class Codec(nn.Module):
     ) -> Iterator[Tensor]:
         """Like `decode`, a window at a time, `[1, T]` each, in the memory of a few windows."""
         used = check_levels(levels, len(self.hops))
-        kept = check_quantizers(quantizers, self.codebook_sizes)
-        check_codes(codes, self.fingerprint, self.sample_rate, self.hops, self.codebook_sizes, used)
+        kept = check_quantizers(quantizers, self.all_codebook_sizes)
+        check_codes(codes, self.fingerprint, self.sample_rate, self.hops, self.all_codebook_sizes, used)
         levels_kept = [level[:n].long() for level, n in zip(codes.levels[:used], kept, strict=False)]
         return decode_levels(self, levels_kept, codes.num_samples, workers)
 
@@ -358,7 +378,7 @@ class Codec(nn.Module):
             UserError: the codes are another codec's, `levels` is out of range, or a part ends within
                 a coarse frame.
         """
-        maker, sizes = self.fingerprint, self.codebook_sizes
+        maker, sizes = self.fingerprint, self.all_codebook_sizes
         used = check_levels(levels, len(self.hops))
 
         def checked(codes: Codes) -> Codes:

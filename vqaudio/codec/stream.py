@@ -42,7 +42,7 @@ class EncodeStream:
     Args:
         codec: with its present weights.
         sample_rate: of the samples; None where they are at the codec's.
-        quantizers: per level, how many of its codes to make; by default all.
+        quantizers: per level, how many of its codes to make; by default `codec.default_quantizers`.
 
     Raises:
         UserError: the rate or `quantizers` are out of range.

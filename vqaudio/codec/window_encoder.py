@@ -78,7 +78,7 @@ class WindowEncoder:
 
     Args:
         codec: on a CPU, by the layers in C where they can stand for its own.
-        quantizers: per level, how many of its codes to make; by default all.
+        quantizers: per level, how many of its codes to make; by default `codec.default_quantizers`.
         arithmetic: what torch does instead, where it is not exact.
 
     Raises:
@@ -92,7 +92,9 @@ class WindowEncoder:
         arithmetic: Arithmetic = EXACT,
     ) -> None:
         self.codec, self.arithmetic = codec, arithmetic
-        self.kept = check_quantizers(quantizers, codec.codebook_sizes)
+        self.kept = check_quantizers(
+            codec.default_quantizers if quantizers is None else quantizers, codec.all_codebook_sizes
+        )
         self.rows = row_encoder(codec) if self.arithmetic.exact else None
         self.shape = window_shape(codec, self.rows)
         self._levels: Callable[[Tensor, list[Tensor]], Levels] = self._through_torch

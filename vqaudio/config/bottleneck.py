@@ -77,6 +77,9 @@ class ResidualBottleneck(CodebookBottleneck):
 
     kind: Literal["residual"]
     quantizers: Positive = 2
+    default_quantizers: Positive | None = Field(
+        default=None, description="how many of them are used unless told; None for all"
+    )
     codebook: Literal["average", "learned", "linear"] = "average"
     gradient: Literal["straight_through", "rotation"] = "straight_through"
     dropout: Share = Field(default=0.0, description="share of sounds quantized by 1 to all of them")
@@ -85,6 +88,14 @@ class ResidualBottleneck(CodebookBottleneck):
     def stages(self) -> int:
         """Codes a frame."""
         return self.quantizers
+
+    @model_validator(mode="after")
+    def _default_is_there(self) -> Self:
+        if (self.default_quantizers or 0) > self.quantizers:
+            raise ValueError(
+                f"default_quantizers: {self.default_quantizers} is above quantizers, {self.quantizers}"
+            )
+        return self
 
 
 class GroupedResidualBottleneck(ResidualBottleneck):
@@ -101,6 +112,8 @@ class GroupedResidualBottleneck(ResidualBottleneck):
 
     @model_validator(mode="after")
     def _groups_divide(self) -> Self:
+        if self.default_quantizers is not None:
+            raise ValueError("default_quantizers: only of kind residual; leave it out")
         if self.dim % self.groups:
             raise ValueError(f"groups: {self.groups} does not divide dim, {self.dim}")
         return self

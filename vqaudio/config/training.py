@@ -93,6 +93,7 @@ class CodecLosses(Section):
     mel: Weight = 1.0
     stft: Weight = 1.0
     envelopes: Weight = Field(default=0.0, description="of speech bands; see EnvelopeDistance")
+    loudness: Weight = Field(default=0.0, description="of what is heard; see LoudnessDistance")
     coarse: Weight = Field(
         default=0.0, description="mel and stft of what the coarse levels alone make, the mean over them"
     )

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vqaudio.bottleneck import Bottleneck
 from vqaudio.bottleneck.codebook import Codebook
 from vqaudio.codec.model import Codec
 from vqaudio.codes import frames_for
@@ -90,10 +91,13 @@ def multiply_adds(codec: Codec) -> tuple[float, float]:
     search = sum(
         rate * book.centroids.numel()
         for rate, level in zip(codec.frame_rates, codec.hierarchy.levels, strict=True)
-        for book in level.bottleneck.modules()
-        if isinstance(book, Codebook)
+        for book in _codebooks(level.bottleneck)[: level.bottleneck.default_quantizers]
     )
     return encode + search, decode
+
+
+def _codebooks(bottleneck: Bottleneck) -> list[Codebook]:
+    return [part for part in bottleneck.modules() if isinstance(part, Codebook)]
 
 
 def _encode(codec: Codec, frames: int) -> None:
@@ -102,7 +106,7 @@ def _encode(codec: Codec, frames: int) -> None:
     audio = torch.zeros(1, 1, context.left + frames * codec.hops[0] + context.right)
     features = codec.encoder(audio, contexts)
     inside = [torch.ones(1, 1, x.shape[2]) for x in features]
-    codec.hierarchy.encode(features, inside, [len(sizes) for sizes in codec.codebook_sizes])
+    codec.hierarchy.encode(features, inside, codec.default_quantizers)
 
 
 def _decode(codec: Codec, frames: int) -> None:
@@ -112,7 +116,7 @@ def _decode(codec: Codec, frames: int) -> None:
         codec.hierarchy.levels, codec.hierarchy.decode_contexts(wanted), codec.hops, strict=True
     ):
         count = context.left + frames_for(frames * codec.hops[0], hop) + context.right
-        said = len(level.bottleneck.codebook_sizes)
+        said = level.bottleneck.default_quantizers
         codes.append(
             torch.zeros(1, said, count, dtype=torch.int64)
             if said

@@ -234,7 +234,7 @@ def _figures(
         of_system = [results[sound.id, system.name] for sound in run.sounds]
         figures = figures_of(system, of_system, definitions, delay, cost if system.whole else Cost())
         if codec:
-            said = code_figures(system, there, codec.codec.codebook_sizes)
+            said = code_figures(system, there, codec.codec.all_codebook_sizes)
             figures = replace(figures, **said)
         found.append(figures)
     return found

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -53,11 +53,12 @@ class CodecMaker:
     """A codec and the points of its rate-distortion curve.
 
     A point uses the codes of the coarsest levels only, and of the last of these the first few
-    quantizers. All points share the codes of the whole.
+    quantizers. All points share the codes of the richest. The whole codec is the point that it has
+    unless told.
 
     Args:
         model: a shipped name or a model folder.
-        systems: the whole first.
+        systems: the richest first.
     """
 
     model: str
@@ -88,10 +89,10 @@ class CodecMaker:
                 made = codec.reconstruct(audio, rate, levels=levels, workers=1)
                 yield Made(system.name, _back(made, codec, audio, rate))
             return
-        codes = codec.encode(audio, rate, workers=1)
+        full = [len(sizes) for sizes in codec.all_codebook_sizes]
+        codes = codec.encode(audio, rate, workers=1, quantizers=full)
         for system in self._wanted(wanted):
             levels = len(system.quantizers)
-            full = [len(sizes) for sizes in codec.codebook_sizes]
             kept = [*system.quantizers, *full[levels:]]
             made = codec.decode(codes, levels=levels, workers=1, quantizers=kept)
             yield Made(
@@ -161,14 +162,16 @@ def codec_maker(model: str, curve: bool) -> CodecMaker:
     """
     codec = _codec(model)
     name = Path(model).resolve().name if Path(model).is_dir() else model
-    counts = [len(sizes) or 1 for sizes in codec.codebook_sizes]
-    points = _points(counts) if curve else [tuple(counts)]
+    usual = tuple(count or 1 for count in codec.default_quantizers)
+    points = [usual]
+    if curve:
+        points = _points([len(sizes) or 1 for sizes in codec.all_codebook_sizes], usual)
     systems = [
         System(
-            name if point == tuple(counts) else f"{name}@{'+'.join(map(str, point))}",
+            name if point == usual else f"{name}@{'+'.join(map(str, point))}",
             "codec",
             name,
-            whole=point == tuple(counts),
+            whole=point == usual,
             quantizers=point,
             fingerprint=codec.fingerprint,
             sample_rate=codec.sample_rate,
@@ -217,11 +220,11 @@ def read_original(sound: Sound, sample_rate: int | None) -> tuple[Tensor, int]:
 _codec = lru_cache(maxsize=8)(load_codec)
 
 
-def _points(counts: Sequence[int]) -> list[tuple[int, ...]]:
+def _points(counts: Sequence[int], usual: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Quantizers of each level used, one codebook more from point to point."""
-    ends = [tuple(counts[: level + 1]) for level in range(len(counts))]
+    ends = [(*usual[:level], count) for level, count in enumerate(counts)]
     if sum(counts) > MOST_POINTS:
-        return ends
+        return sorted({*(usual[: len(end)] for end in ends), *ends})
     return [(*end[:-1], few) for end in ends for few in range(1, end[-1] + 1)]
 
 
@@ -231,7 +234,9 @@ def _back(made: Tensor, codec: Codec, audio: Tensor, rate: int) -> Tensor:
 
 
 def _agreements(codec: Codec, audio: Tensor, rate: int, codes: Codes, made: Tensor) -> dict[str, float]:
-    """Whether codes stay the same, see `measures.agreements`."""
+    """Whether the codes made unless told stay the same, see `measures.agreements`."""
+    usual = zip(codes.levels, codec.default_quantizers, strict=True)
+    codes = replace(codes, levels=[level[:count] for level, count in usual])
     shifted = torch.nn.functional.pad(audio, (1, 0))[:-1]
     again = {
         "reencoded": codec.encode(made, workers=1),

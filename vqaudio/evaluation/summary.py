@@ -67,7 +67,7 @@ def code_figures(
 
     Args:
         system: a codec or a point of its curve.
-        sounds: codes of the whole codec.
+        sounds: codes of all quantizers of the codec.
         sizes: of its codebooks, per level, per quantizer.
     """
     if not sounds:

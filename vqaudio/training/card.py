@@ -31,7 +31,7 @@ def codec_card(
     levels = [
         f"| {i} | {level.hop} | {config.sample_rate / level.hop:.2f} | {level.bottleneck.kind} | "
         f"{' + '.join(map(str, sizes))} |"
-        for i, (level, sizes) in enumerate(zip(config.levels, codec.codebook_sizes, strict=True))
+        for i, (level, sizes) in enumerate(zip(config.levels, codec.all_codebook_sizes, strict=True))
     ]
     from_data = any(isinstance(level.bottleneck, CodebookBottleneck) for level in config.levels)
     unset = from_data and step <= recipe.warm_start_steps

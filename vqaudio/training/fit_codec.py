@@ -50,7 +50,7 @@ def fit_codec(
     """
     run = CodecRun(recipe, data, out, resume, start)
     steps, config = recipe.optimization.steps, recipe.run
-    use = CodebookUse(run.codec.codebook_sizes, recipe.health.perplexity)
+    use = CodebookUse(run.codec.all_codebook_sizes, recipe.health.perplexity)
     sums: Counter[str] = Counter()
     log = Log(out / "log", run.step, run.learner.fabric.is_global_zero)
     if run.step == 0:

@@ -11,11 +11,13 @@ from vqaudio.config import CodecLosses
 from vqaudio.training.balancer import Balancer
 from vqaudio.training.intelligibility import EnvelopeDistance
 from vqaudio.training.losses import SpectralLoss
+from vqaudio.training.loudness import LoudnessDistance
 
 AT_THE_SOUND = (
     "mel",
     "stft",
     "envelopes",
+    "loudness",
     "adversarial",
     "features",
 )  # terms that the balancer may weigh
@@ -34,7 +36,10 @@ class Objective(nn.Module):
         super().__init__()
         self.weights: dict[str, float] = config.model_dump(exclude=SETTINGS)
         self.spectral = SpectralLoss(codec.sample_rate, config.fft_sizes)
-        self.envelopes = EnvelopeDistance(codec.sample_rate)
+        rate = codec.sample_rate
+        self.perceptual = nn.ModuleDict(
+            {"envelopes": EnvelopeDistance(rate), "loudness": LoudnessDistance(rate)}
+        )
         self.balancer = Balancer(config.balance) if config.balance else None
         self._spectrogram = codec.head.target if isinstance(codec.head, MelSpectrogram) else None
 
@@ -75,7 +80,8 @@ class Objective(nn.Module):
         if self._spectrogram is not None:
             return {"mel": (made - self._spectrogram(audio)).abs().mean()}
         found = self.spectral(made, audio)
-        return found | {"envelopes": self.envelopes(made, audio)} if self.weights["envelopes"] else found
+        wanted = {name: loss for name, loss in self.perceptual.items() if self.weights[name]}
+        return found | {name: loss(made, audio) for name, loss in wanted.items()}
 
     def distance(self, made: Tensor, audio: Tensor) -> Tensor:
         """The reconstruction's part of the total."""
