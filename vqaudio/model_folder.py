@@ -1,6 +1,7 @@
 """Model folders: config.yaml, model.safetensors and a card. Nothing in them can run code."""
 
 import copy
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from vqaudio.bottleneck.codebook import codebook_parameters
+from vqaudio.bottleneck.codebook import AverageCodebook
+from vqaudio.codec.inputs import check_quantizers
 from vqaudio.codec.model import Codec
 from vqaudio.config import CodecConfig, PriorConfig, Section, parse_section
 from vqaudio.errors import UserError
@@ -40,7 +42,7 @@ def save_model(folder: str | Path, model: Codec | Prior, card: str, half: bool =
         folder: made if it is not there.
         model: left as it is.
         card: Markdown: data, licence, metrics, limits.
-        half: keep weights in fp16, half the size. Codebooks stay fp32.
+        half: keep weights and the sums of codebooks in fp16, half the size.
 
     Raises:
         UserError: the folder cannot be written.
@@ -49,8 +51,8 @@ def save_model(folder: str | Path, model: Codec | Prior, card: str, half: bool =
     if half:
         model = copy.deepcopy(model)
         with torch.no_grad():
-            for weight in _halved(model).values():
-                weight.copy_(weight.half())
+            for value in _halved(model).values():
+                value.copy_(value.half())
     state = {name: value.detach().cpu().contiguous() for name, value in inference_state(model).items()}
     if half:
         state |= {name: state[name].half() for name in _halved(model)}
@@ -65,18 +67,35 @@ def save_model(folder: str | Path, model: Codec | Prior, card: str, half: bool =
     write_text(folder / CARD, card)
 
 
-def _halved(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Weights that may lose digits: all but codebooks, whose codes would change."""
-    exact = codebook_parameters(model)
-    return {name: weight for name, weight in model.named_parameters() if weight not in exact}
+def _halved(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What may lose digits: nearly all there is, but not how often codes were chosen."""
+    sums = {
+        f"{name}.sums": book.sums
+        for name, book in model.named_modules()
+        if isinstance(book, AverageCodebook)
+    }
+    return dict(model.named_parameters()) | sums
+
+
+def split_point(name: str | Path) -> tuple[str, list[int] | None]:
+    """`NAME@2+5` as the name and the quantizers of each level; without `@` these are None."""
+    text = str(name)
+    before, at, point = text.rpartition("@")
+    if not at or (Path(text) / CONFIG).exists() or not re.fullmatch(r"\d+(\+\d+)*", point):
+        return text, None
+    return before, [int(count) for count in point.split("+")]
 
 
 def find_model(name: str | Path) -> Path:
     """The folder of a shipped name or of a path; a model folder goes before a shipped name.
 
+    Args:
+        name: with or without `@` and the quantizers of each level.
+
     Raises:
         UserError: there is no such model; the shipped names are listed.
     """
+    name, _ = split_point(name)
     folder = Path(name)
     if (SHIPPED / str(name) / CONFIG).is_file() and not (folder / CONFIG).exists():
         return SHIPPED / str(name)
@@ -92,12 +111,13 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> Codec | Prior:
     """Load a codec or a prior, ready to use.
 
     Args:
-        name: a shipped name or a model folder.
+        name: a shipped name or a model folder; of a codec also `NAME@2+5`, for another bitrate: how
+            many quantizers of each level it uses unless told, coarsest first.
         device: where to.
 
     Raises:
-        UserError: a file is missing, damaged, or not the one that the model was saved with, or the
-            device is not there.
+        UserError: a file is missing, damaged, or not the one that the model was saved with, the
+            quantizers are not there, or the device is not.
     """
     device = _device(device)
     folder = find_model(name)
@@ -116,7 +136,7 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> Codec | Prior:
             f"{folder}: {WEIGHTS} and {CONFIG} are not as they were saved (the fingerprint differs); "
             "fetch the folder again"
         )
-    return model.to(device).eval()
+    return _at_point(model, name).to(device).eval()
 
 
 def load_codec(name: str | Path) -> Codec:
@@ -141,6 +161,21 @@ def load_prior(name: str | Path) -> Prior:
     if not isinstance(model, Prior):
         raise UserError(f"{name}: a codec, where a prior is needed")
     return model
+
+
+def _at_point(model: Codec | Prior, name: str | Path) -> Codec | Prior:
+    """The model with the quantizers that its name asks for."""
+    _, point = split_point(name)
+    if point is None:
+        return model
+    if isinstance(model, Prior):
+        raise UserError(f"{name}: a prior, which has no quantizers; leave out what follows @")
+    try:
+        cut = Codec(model.config.with_quantizers(check_quantizers(point, model.all_codebook_sizes)))
+    except (UserError, ValueError) as error:
+        raise UserError(f"{name}: {error}") from None
+    cut.load_state_dict(model.state_dict())
+    return cut
 
 
 def _device(name: str | torch.device) -> torch.device:

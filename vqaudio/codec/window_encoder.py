@@ -104,7 +104,10 @@ class WindowEncoder:
     @property
     def settings(self) -> dict[str, str]:
         """What decides, beside the codec, which codes a sound has, by name."""
-        return {**self.arithmetic.settings, "encoder": "torch" if self.rows is None else "c"}
+        settings = {**self.arithmetic.settings, "encoder": "torch" if self.rows is None else "c"}
+        if self.kept != [len(sizes) for sizes in self.codec.all_codebook_sizes]:
+            settings["quantizers"] = "+".join(map(str, self.kept))
+        return settings
 
     @property
     def alone(self) -> bool:

@@ -1,8 +1,9 @@
 """What shapes a codec: front end, levels, head."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -114,6 +115,29 @@ class CodecConfig(Section):
     )
     levels: list[Level] = Field(min_length=1, description="coarsest first")
     head: Annotated[ISTFTHead | UpsampleHead | MelHead, Field(discriminator="kind")]
+
+    def identity(self) -> dict[str, Any]:
+        """What distinguishes it; not the quantizers used unless told, since codes mean the same."""
+        found = super().identity()
+        for level in found["levels"]:
+            level["bottleneck"].pop("default_quantizers", None)
+        return found
+
+    def with_quantizers(self, counts: Sequence[int]) -> Self:
+        """The same codec, with others of its quantizers used unless told, one number a level.
+
+        Raises:
+            ValueError: a level that is not of kind residual is to have other than all of its own.
+        """
+        levels = []
+        for index, (level, count) in enumerate(zip(self.levels, counts, strict=True)):
+            bottleneck = level.bottleneck
+            if bottleneck.kind == "residual":
+                bottleneck = bottleneck.model_copy(update={"default_quantizers": count})
+            elif count != getattr(bottleneck, "stages", 1):
+                raise ValueError(f"level {index}: {bottleneck.kind} has no quantizers to leave out")
+            levels.append(level.model_copy(update={"bottleneck": bottleneck}))
+        return self.model_copy(update={"levels": levels})
 
     @model_validator(mode="after")
     def _levels_fit(self) -> Self:

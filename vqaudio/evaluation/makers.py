@@ -20,7 +20,7 @@ from vqaudio.evaluation.code_use import agreement
 from vqaudio.evaluation.delays import codec_delay
 from vqaudio.evaluation.pairs import without_delay
 from vqaudio.evaluation.results import System
-from vqaudio.model_folder import load_codec
+from vqaudio.model_folder import load_codec, split_point
 
 QUIETER = 10 ** (-6 / 20)
 DELAY_SOUNDS = 5  # by which the delay of a program is found
@@ -161,14 +161,15 @@ def codec_maker(model: str, curve: bool) -> CodecMaker:
         UserError: there is no such model, it is damaged, or it is a prior.
     """
     codec = _codec(model)
-    name = Path(model).resolve().name if Path(model).is_dir() else model
+    folder, told = split_point(model)
+    name = Path(folder).resolve().name if Path(folder).is_dir() else folder
     usual = tuple(count or 1 for count in codec.default_quantizers)
     points = [usual]
     if curve:
         points = _points([len(sizes) or 1 for sizes in codec.all_codebook_sizes], usual)
     systems = [
         System(
-            name if point == usual else f"{name}@{'+'.join(map(str, point))}",
+            name if point == usual and not told else f"{name}@{'+'.join(map(str, point))}",
             "codec",
             name,
             whole=point == usual,
