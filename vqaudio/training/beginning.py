@@ -17,7 +17,7 @@ from vqaudio.training.checkpoint import flat
 
 DISCRIMINATORS = "discriminators.safetensors"
 SHAPE = ("fft_sizes", "periods", "channels", "norm")  # of the recipe's section: what makes the weights
-OWN = ("dropout", "decay")  # keys of a codec that only say how it is trained
+OWN = ("dropout", "decay", "default_quantizers")  # keys of a codec that only say how it is trained
 
 
 def begin_with(codec: Codec, model: str) -> str:
