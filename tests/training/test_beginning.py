@@ -52,6 +52,21 @@ def test_it_begins_where_the_other_ended(
         assert run.train_step(audio) is not None
 
 
+def test_kept_codes_stay_bit_for_bit_while_the_sound_changes(
+    trained: Path, recipe: CodecRecipe, manifest: Path, tmp_path: Path, sentence: Path
+):
+    keeping = changed(recipe).model_copy(update={"keep_codes": True, "adversarial": None})
+    with pytest.raises(UserError, match="keep_codes: there are none to keep; begin with a model"):
+        fit_codec(keeping, manifest, tmp_path / "second")
+    fit_codec(keeping, manifest, tmp_path / "second", start=str(trained))
+    before, after = vqaudio.load(trained), vqaudio.load(tmp_path / "second")
+    assert isinstance(before, vqaudio.Codec)
+    assert isinstance(after, vqaudio.Codec)
+    codes, again = before.encode(sentence), after.encode(sentence)
+    assert all(torch.equal(a, b) for a, b in zip(codes.levels, again.levels, strict=True))
+    assert not torch.allclose(before.decode(codes), after.decode(again), atol=1e-4)
+
+
 def test_codes_that_are_there_need_neither_steps_nor_frames(
     trained: Path, recipe: CodecRecipe, manifest: Path, tmp_path: Path
 ):

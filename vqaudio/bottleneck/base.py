@@ -30,6 +30,7 @@ class Bottleneck(nn.Module, ABC):
         codebook_sizes: codes of each of its `Q` quantizers; none where the bottleneck is continuous.
         dim: of the features that it passes on, `D`.
         inputs: of the features that it reads; `dim` unless the kind says otherwise.
+        settled: whether codes stay what they are in training, and only their dropout is left.
         default_quantizers: how many of its quantizers are used unless told; all unless the kind says
             otherwise.
     """
@@ -37,6 +38,12 @@ class Bottleneck(nn.Module, ABC):
     codebook_sizes: list[int]
     dim: int
     inputs: int
+    settled = False
+
+    @property
+    def learning(self) -> bool:
+        """Whether codes follow what they are given."""
+        return self.training and not self.settled
 
     @property
     def default_quantizers(self) -> int:

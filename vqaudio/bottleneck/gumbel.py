@@ -69,7 +69,7 @@ class GumbelQuantizer(TendedBottleneck):
         """`[B, D, F]` to features, codes and the loss `kl`."""
         with torch.autocast(x.device.type, enabled=False):
             x = x.float()
-            if self.training:
+            if self.learning:
                 self.tend(x.detach(), quantize)
             if not quantize:
                 return Bottlenecked(x)
@@ -78,7 +78,7 @@ class GumbelQuantizer(TendedBottleneck):
             codes, likely = logits.argmax(1), logits.log_softmax(1)
             kl = math.log(self.codebook.size) + (likely.exp() * likely).sum(1).mean()
             temperature = self._temperature()
-            if self.training:
+            if self.learning:
                 said = F.gumbel_softmax(logits, temperature) @ self.codebook.centroids
                 self.codebook.update(vectors.detach(), codes)
             else:

@@ -68,7 +68,7 @@ class ResidualQuantizer(TendedBottleneck):
         """
         with torch.autocast(x.device.type, enabled=False):
             x = self._vectors(x)
-            if self.training:
+            if self.learning:
                 self.tend(x.detach(), quantize)
             if not quantize:
                 return Bottlenecked(x)
@@ -115,7 +115,7 @@ class ResidualQuantizer(TendedBottleneck):
             if codebook.learned:
                 distance = distance + ((residual.detach() - learned).square() * keep).mean()
             quantized = quantized + vectors * keep
-            if self.training:
+            if self.learning:
                 codebook.update(residual.detach(), codes[-1])
             residual = residual - vectors
         quantized = rearrange(quantized, "(b f) d -> b d f", b=len(x))

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from vqaudio.bottleneck import Bottlenecked, build_bottleneck
+from vqaudio.bottleneck import Bottleneck, Bottlenecked, build_bottleneck
 from vqaudio.codec.layers import NO_CONTEXT, ChannelNorm, Context, Upsample, refit, residual_units
 from vqaudio.config import Level
 
@@ -94,6 +94,18 @@ class Hierarchy(nn.Module):
                 )
             )
         self.levels = cast(Sequence[HierarchyLevel], nn.ModuleList(modules))
+
+    def settle(self) -> None:
+        """Let training change only what comes after the codes of all levels."""
+        for level in self.levels:
+            parts: list[nn.Module] = [level.bottleneck, level.norm, level.project_in]
+            if level.up is not None:  # the next finer level's codes hang on the rest too
+                parts = [level]
+            for part in parts:
+                part.requires_grad_(False)
+            for module in level.bottleneck.modules():
+                if isinstance(module, Bottleneck):
+                    module.settled = True
 
     def encode_contexts(self) -> list[Context]:
         """Frames beyond the wanted codes that each level has to quantize, coarsest first."""

@@ -164,6 +164,11 @@ class Codec(nn.Module):
             health=cascade.health,
         )
 
+    def keep_codes(self) -> None:
+        """From here on, training changes only what makes sound of codes: codes stay bit for bit."""
+        self.encoder.requires_grad_(False)
+        self.hierarchy.settle()
+
     def render(self, said: list[Tensor], keep_levels: Tensor | None = None) -> Tensor:
         """What the bottlenecks passed on to sound or spectrogram, as `CodecOutput` has both.
 

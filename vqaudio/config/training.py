@@ -177,6 +177,10 @@ class CodecRecipe(Section):
     optimization: Optimization
     run: Housekeeping = Housekeeping()
     warm_start_steps: int = Field(default=300, ge=0, description="steps before codes are set from data")
+    keep_codes: bool = Field(
+        default=False,
+        description="of the model begun with: only what makes sound of them learns",
+    )
     health: Health = Health()
 
     @model_validator(mode="after")

@@ -122,6 +122,10 @@ class CodecRun:
         torch.manual_seed(recipe.run.seed)
         self.codec = Codec(recipe.codec)
         begun = begin_with(self.codec, start) if start else None
+        if recipe.keep_codes:
+            if not start:
+                raise UserError("keep_codes: there are none to keep; begin with a model, by --from")
+            self.codec.keep_codes()
         self.validation = [(sounds[row].id, _read(sounds[row], rate)) for row in validation]
         self.identity = {
             "recipe": recipe.model_dump(mode="json"),
