@@ -99,7 +99,11 @@ class _StageWalk:
         """See `CodeModel.walk`."""
         for step in range(self.length):
             hidden = self._hidden(step)
-            for slot in self.layout.steps[step % self.layout.cycle]:
+            # What one step says together comes in the order of time, so that tables know all before it.
+            for slot in sorted(
+                self.layout.steps[step % self.layout.cycle],
+                key=lambda slot: (slot.level, -slot.quantizer),
+            ):
                 frame = self.layout.frame(slot, step)
                 if 0 <= frame < self.frames[slot.level]:
                     share = self._frequencies(hidden, slot, frame)
