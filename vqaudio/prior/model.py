@@ -127,6 +127,16 @@ class Prior(nn.Module):
         """
         return conditions_of(self.config, [label], [speaker], [text])
 
+    def set_code_vectors(self, vectors: Sequence[Sequence[Tensor]]) -> None:
+        """Take over what the codec says of its codes, before training; it is saved with the weights.
+
+        Args:
+            vectors: per level, per quantizer, float32 `[K, D]`, D as in `config.vector_dims`.
+        """
+        with torch.no_grad():
+            for stage in self.stages:
+                stage.set_code_vectors(vectors)
+
     def check_codec(self, fingerprint: str) -> None:
         """Refuse a codec whose codes it does not read.
 
@@ -293,6 +303,7 @@ def _stages(config: PriorConfig, codec: CodecSpec) -> list[Stage]:
     for level in range(len(codec.hops)):
         layout = Layout("flat", codec.hops, codec.codebook_sizes, levels=[level])
         ratios = [codec.hops[0] // hop for hop in codec.hops[:level]]
-        above = Surroundings(ratios, codec.codebook_sizes[:level], config.width) if level else None
+        sizes, dims = codec.codebook_sizes[:level], config.vector_dims[:level]
+        above = Surroundings(ratios, sizes, config.width, dims) if level else None
         stages.append(Stage(config, layout, above))
     return stages
