@@ -88,7 +88,8 @@ class _StageWalk:
         if stage.surroundings is not None:
             known = [torch.from_numpy(level[:, PAD:-PAD]) for level in codes[: self.layout.levels[0]]]
             self.above = stage.surroundings.tokens(known)
-        books = {slot.offset: stage.head(slot)[: slot.size] for slot in self.layout.slots}
+        self.table, scores = (t.table().detach() for t in (stage.token_embedding, stage.to_logits))
+        books = {slot.offset: stage.head(slot, scores)[: slot.size] for slot in self.layout.slots}
         self.heads = {offset: number for number, offset in enumerate(books)}
         window = min(self.room, self.length)
         self.reader = open_reader(stage.transformer, list(books.values()), 1, window, "float32")
@@ -121,7 +122,7 @@ class _StageWalk:
                 self.start, self.told = window, self._told(window)
                 self.reader.forget()
             told = self.told[:, first - window : step + 1 - window]
-            x = self.stage.embed(self.tokens[None, first : step + 1]) + told
+            x = self.stage.embed(self.tokens[None, first : step + 1], self.table) + told
             return self.reader.read(x, torch.zeros(1, dtype=torch.int64))[:, -1]
 
     def _told(self, start: int) -> Tensor:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -149,7 +150,7 @@ class Stage(nn.Module):
             wanted = targets[*places, slot.column]
             if wanted.shape[1] == 0:
                 continue
-            logits = (hidden[places] @ _head(table, slot).T).float()
+            logits = (hidden[places] @ self.head(slot, table).T).float()
             if slot.ends and slot.step == 0:  # no sound is empty
                 logits[:, 0, slot.size :] = logits[:, 0, slot.size :].masked_fill(
                     starts_sound[:, None], -torch.inf
@@ -165,9 +166,13 @@ class Stage(nn.Module):
                 learned[*places, slot.column] = torch.where(said, smoothed, 0.0)
         return nats, learned
 
-    def embed(self, inputs: Tensor) -> Tensor:
-        """The rows before the steps to be predicted, int64 `[B, N, columns]`, as vectors `[B, N, D]`."""
-        x = self.token_embedding(inputs.clamp(min=0))
+    def embed(self, inputs: Tensor, table: Tensor | None = None) -> Tensor:
+        """The rows before the steps to be predicted, int64 `[B, N, columns]`, as vectors `[B, N, D]`.
+
+        `table` is that of the tokens' vectors, if it was worked out before.
+        """
+        table = self.token_embedding.table() if table is None else table
+        x = F.embedding(inputs.clamp(min=0), table)
         return x[:, :, 0] if inputs.shape[2] == 1 else (x * (inputs != PAD)[..., None]).sum(dim=2)
 
     def told(self, length: int, conditions: Conditions, around: Tensor | None) -> Tensor:
@@ -207,9 +212,16 @@ class Stage(nn.Module):
         """Scores `[..., size + ends]` of what may come in a slot: its codebook, then END."""
         return hidden @ self.head(slot).T
 
-    def head(self, slot: Slot) -> Tensor:
-        """The rows of the output matrix that belong to a slot: `[size + ends, D]`."""
-        return _head(self.to_logits.table(), slot)
+    def head(self, slot: Slot, table: Tensor | None = None) -> Tensor:
+        """The rows of the output matrix that belong to a slot: `[size + ends, D]`.
+
+        `table` is that matrix, if it was worked out before.
+        """
+        table = self.to_logits.table() if table is None else table
+        codes = table[slot.offset : slot.offset + slot.size]
+        if not slot.ends:
+            return codes
+        return torch.cat([codes, table[FIRST_END : FIRST_END + len(slot.ends)]])
 
     def _frames_above(self, steps: Tensor) -> Tensor:
         """The frame of the level above in which each step's slot lies, from the passage's start on."""
@@ -220,13 +232,6 @@ class Stage(nn.Module):
         ]
         places = torch.tensor(inside, device=steps.device)[steps % self.layout.cycle]
         return steps // self.layout.cycle * self.surroundings.ratio + places
-
-
-def _head(table: Tensor, slot: Slot) -> Tensor:
-    codes = table[slot.offset : slot.offset + slot.size]
-    if not slot.ends:
-        return codes
-    return torch.cat([codes, table[FIRST_END : FIRST_END + len(slot.ends)]])
 
 
 def _pick(x: Tensor, places: Tensor) -> Tensor:

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqaudio.fingerprint import version
-
 
 class TokenTable(nn.Module):
     """A vector for each token, learned for each alone, or with what the codec says of its codes.
@@ -31,7 +29,6 @@ class TokenTable(nn.Module):
         self.maps = nn.ParameterList(torch.randn(dim, width) * (0.02 / dim**0.5) for _, dim in books)
         for book, shape in enumerate(books):
             self.register_buffer(f"vectors_{book}", torch.zeros(shape))
-        self._kept: tuple[object, Tensor] | None = None
 
     def set_vectors(self, vectors: Sequence[Tensor]) -> None:
         """Take over what the codec says: float32 `[K, D]` of each codebook, at a spread of one."""
@@ -43,17 +40,9 @@ class TokenTable(nn.Module):
         return F.embedding(tokens, self.table())
 
     def table(self) -> Tensor:
-        """All vectors, `[tokens, width]`; worked out once while the weights stay as they are."""
+        """All vectors, `[tokens, width]`; whoever needs them step by step keeps them."""
         if len(self.maps) == 0:
             return self.weight
-        if self.training or torch.is_grad_enabled():
-            return self._table()
-        now = version(self)
-        if self._kept is None or self._kept[0] != now:
-            self._kept = now, self._table()
-        return self._kept[1]
-
-    def _table(self) -> Tensor:
         told = [self.get_buffer(f"vectors_{book}") @ each for book, each in enumerate(self.maps)]
         rows = torch.cat(told)
         return self.weight + F.pad(rows, (0, 0, len(self.weight) - len(rows), 0))
