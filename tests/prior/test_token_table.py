@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tests.prior.priors import LAYOUTS, SPEC, nats, random_codes, small_prior
 from vqaudio.codes import Codes
+from vqaudio.errors import UserError
 from vqaudio.model_folder import load_prior, save_model
 from vqaudio.prior.layout import Layout
 from vqaudio.prior.model import Prior
@@ -98,6 +99,11 @@ def test_sampling_goes_by_the_same_vectors_as_likelihood(layout: str) -> None:
             for name, weight in prior.named_parameters():
                 if "maps" in name:
                     weight.neg_()
+
+
+def test_dimensions_of_other_codebooks_are_refused() -> None:
+    with pytest.raises(UserError, match=r"prior\.vector_dims: .* has not one for each codebook"):
+        small_prior(vector_dims=DIMS[:2])
 
 
 def test_gradients_reach_maps_and_rows() -> None:

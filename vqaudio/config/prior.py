@@ -21,7 +21,7 @@ class PriorConfig(Section):
     speakers: list[str] = Field(default=[], description="filled in from the tokens with data.speaker")
     text_bytes: int = Field(default=0, ge=0, description="of the longest text, in UTF-8; 0 reads none")
 
-    vector_dims: list[list[int]] = Field(
+    vector_dims: list[list[Positive]] = Field(
         default=[], description="of the codec's vectors, filled in from it with data.code_vectors"
     )
 

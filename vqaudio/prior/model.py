@@ -65,13 +65,20 @@ class Prior(nn.Module):
         codec: whose codes these are.
 
     Raises:
-        UserError: the context has no room for two coarse frames.
+        UserError: the context has no room for two coarse frames, or the vectors' dimensions are not
+            of this codec's codebooks.
     """
 
     def __init__(self, config: PriorConfig, codec: CodecSpec) -> None:
         super().__init__()
         self.config = config
         self.codec = codec
+        dims = [len(level) for level in config.vector_dims]
+        if dims and dims != [len(sizes) for sizes in codec.codebook_sizes]:
+            raise UserError(
+                f"prior.vector_dims: {config.vector_dims} has not one for each codebook of "
+                f"{codec.codebook_sizes}"
+            )
         self.stages: Sequence[Stage] = nn.ModuleList(_stages(config, codec))  # type: ignore[assignment]
         for stage in self.stages:
             least = 2 * stage.layout.cycle + 2 + config.text_bytes
