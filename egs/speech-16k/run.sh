@@ -3,8 +3,8 @@
 #
 #     egs/speech-16k/run.sh --data DIR [--out DIR] [--stage N] [--stop-stage N]
 #
-# 1 prepare, 2 train codec, 3 ship codec, 4 tokenize, 5 train prior, 6 ship prior, 7 perturb, tokenize
-# and fit code tables. Called again with the same --out, every stage goes on where it was.
+# 1 prepare, 2 train codec, 3 ship codec, 4 tokenize the sounds and perturbed copies, 5 train prior,
+# 6 ship prior, 7 fit code tables. Called again with the same --out, every stage goes on where it was.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -27,17 +27,17 @@ if wanted 3; then
 fi
 if wanted 4; then
     vqaudio tokenize "$out/manifest.jsonl" --codec speech-16k --out "$out/tokens"
+    python "$here/perturb.py" "$out/manifest.jsonl" "$out/perturbed"
+    vqaudio tokenize "$out/perturbed" --codec speech-16k --out "$out/perturbed-tokens"
 fi
 if wanted 5; then
     # shellcheck disable=SC2046
     vqaudio train prior "$recipes/prior/speech-16k.yaml" --tokens "$out/tokens" \
-        --out "$out/prior" $(resume "$out/prior")
+        --tokens "$out/perturbed-tokens" --codec speech-16k --out "$out/prior" $(resume "$out/prior")
 fi
 if wanted 6; then
     python "$here/ship.py" "$out/prior" speech-16k-prior
 fi
 if wanted 7; then
-    python "$here/perturb.py" "$out/manifest.jsonl" "$out/perturbed"
-    vqaudio tokenize "$out/perturbed" --codec speech-16k --out "$out/perturbed-tokens"
     python -m vqaudio.applications.fit_tables "$out/tokens" "$out/perturbed-tokens" --codec speech-16k
 fi

@@ -8,7 +8,8 @@ import torch
 
 from tests.models import tiny_codec, waveform_codec
 from vqaudio.applications.code_tables import FILE, load_tables
-from vqaudio.applications.fit_tables import code_vectors, fit_tables, main
+from vqaudio.applications.fit_tables import fit_tables, main
+from vqaudio.codec.code_vectors import code_vectors
 from vqaudio.codec.model import Codec
 from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.errors import UserError

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,6 +34,39 @@ def test_codes_come_back(codec: Codec, tables: CodeTables, layout: str, context:
         data = write_codes(model, levels)
         found = read_codes(model, [1, 2], frames, data)
         assert all(torch.equal(a, b) for a, b in zip(found, levels, strict=True))
+
+
+@pytest.mark.parametrize("layout", ["delay", "cascade"])
+def test_tables_know_as_much_beside_a_prior_as_alone(
+    codec: Codec, tables: CodeTables, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All codes before a code, and those of coarser levels after it, where the layout has them ahead."""
+    monkeypatch.setattr("vqaudio.applications.prior_model.PRIOR_WEIGHT", 0)
+    monkeypatch.setattr("vqaudio.applications.prior_model.TABLES_WEIGHT", 256)
+    levels = list(codec.encode(tone(0.5)).levels)
+    alone, beside = (
+        shares_of(model, levels)
+        for model in (StaticModel(tables), make_prior_model(codec, tables, layout))
+    )
+    assert alone.keys() == beside.keys()
+    assert all(np.array_equal(alone[place], beside[place]) for place in alone)
+
+
+def shares_of(
+    model: StaticModel | PriorModel, levels: Sequence[torch.Tensor]
+) -> dict[tuple[int, int, int], np.ndarray]:
+    """Frequencies of each code of a sound, by level, quantizer and frame."""
+    walk, found = model.walk([level.shape[1] for level in levels]), {}
+    place = next(walk, None)
+    while place is not None:
+        *where, share = place
+        found[tuple(where)] = share
+        level, quantizer, frame = where
+        try:
+            place = walk.send(int(levels[level][quantizer, frame]))
+        except StopIteration:
+            place = None
+    return found
 
 
 def test_bits_are_those_that_the_two_models_give(codec: Codec, prior_model: PriorModel) -> None:

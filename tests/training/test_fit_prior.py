@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +16,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.models import waveform_codec
+from tests.sounds import tone
 from tests.training.chains import SPEC, Chain, write_corpus
+from vqaudio.audio import write_audio
+from vqaudio.codec.code_vectors import code_vectors
 from vqaudio.config import PriorRecipe, parse_section
 from vqaudio.corpus.dataset import TokenDataset
+from vqaudio.corpus.manifest import Sound
 from vqaudio.corpus.shards import TokenRow, write_shard
+from vqaudio.corpus.tokenize import tokenize
 from vqaudio.errors import UserError
-from vqaudio.model_folder import load
+from vqaudio.model_folder import load, save_model
 from vqaudio.prior.model import Prior
 from vqaudio.training.fit_prior import fit_prior
 
@@ -264,3 +271,65 @@ def test_texts_are_learned_where_they_are_asked_for(tmp_path: Path) -> None:
         UserError, match=r"prior.text_bytes: 3 is too few for the text of .*; it takes 7"
     ):
         fit_prior(short, tmp_path / "tokens", tmp_path / "short")
+
+
+@pytest.fixture
+def codec_and_tokens(tmp_path: Path) -> tuple[Path, Path]:
+    """A tiny codec's folder, and tokens that it made."""
+    codec = waveform_codec()
+    save_model(tmp_path / "codec", codec, "# A toy\n")
+    sounds = []
+    for number in range(12):
+        write_audio(tmp_path / f"{number}.wav", tone(0.5, seed=number), 16000)
+        sounds.append(Sound(f"{number}", tmp_path / f"{number}.wav"))
+    assert tokenize(codec, sounds, tmp_path / "tokens").done == 12
+    return tmp_path / "codec", tmp_path / "tokens"
+
+
+def test_the_codec_s_vectors_are_learned_with_and_go_with_the_prior(
+    codec_and_tokens: tuple[Path, Path], tmp_path: Path
+) -> None:
+    codec, tokens = codec_and_tokens
+    recipe = make_recipe(4, data__code_vectors=True, run__checkpoint_every=2)
+    fit_prior(recipe, tokens, tmp_path / "out", codec=codec)
+    shutil.rmtree(codec)
+    prior = loaded(tmp_path / "out")
+    wanted = code_vectors(waveform_codec())
+    assert prior.config.vector_dims == [[v.shape[1] for v in level] for level in wanted]
+    kept = prior.stages[0].to_logits.get_buffer("vectors_2")
+    assert torch.allclose(kept, wanted[1][1] / wanted[1][1].std())
+    [sound] = prior.sample(seconds=0.1)
+    assert prior.nll(sound).bits > 0
+
+
+def test_vectors_of_another_codec_are_refused(
+    codec_and_tokens: tuple[Path, Path], tmp_path: Path
+) -> None:
+    _, tokens = codec_and_tokens
+    recipe = make_recipe(2, data__code_vectors=True)
+    with pytest.raises(UserError, match=r"not of speech-16k.*give theirs with --codec"):
+        fit_prior(recipe, tokens, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_folders_of_tokens_are_one_corpus(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "one", 30)
+    write_corpus(tmp_path / "other", 40)
+    rows = [replace(row, id=f"copy of {row.id}") for row in TokenDataset(tmp_path / "other")]
+    write_shard(tmp_path / "other" / "tokens-00000.parquet", SPEC, rows)
+    fit_prior(make_recipe(2), [tmp_path / "one", tmp_path / "other"], tmp_path / "out")
+    held = sum(row.fields.get("split") == "validation" for row in TokenDataset(tmp_path / "one"))
+    held += sum(row.fields.get("split") == "validation" for row in rows)
+    assert f"{70 - held} sounds" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+def test_half_precision_learns_too(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "tokens", 300)
+    recipe = make_recipe(60, run__precision="bf16-mixed", run__validate_every=60)
+    fit_prior(recipe, tmp_path / "tokens", tmp_path / "out")
+    generator = torch.Generator().manual_seed(99)
+    fresh = [Chain(0).draw(generator) for _ in range(50)]
+    prior = loaded(tmp_path / "out")
+    taught = sum(prior.nll(codes).bits for codes in fresh)
+    torch.manual_seed(0)
+    assert taught < 0.9 * sum(Prior(prior.config, SPEC).nll(codes).bits for codes in fresh)

@@ -30,6 +30,7 @@ from vqaudio.applications.code_tables import (
     context_vectors,
     gather,
 )
+from vqaudio.codec.code_vectors import code_vectors
 from vqaudio.codec.model import Codec
 from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.errors import UserError
@@ -74,22 +75,6 @@ def fit_tables(codec: Codec, tokens: TokenDataset, steps: int = STEPS) -> Iterat
             yield f"level {level} quantizer {quantizer}: {bits:.3f} bits a code at the end of training"
             parameters[-1].append(_integers(network, corpus.examples(level, quantizer, PEAK_ROWS)))
     yield CodeTables(codec.hops, codec.codebook_sizes, vectors, parameters)
-
-
-@torch.no_grad()
-def code_vectors(codec: Codec) -> list[list[Tensor]]:
-    """What each code says, beside what code 0 does: per level, per quantizer, float32 `[K, D]`."""
-    found: list[list[Tensor]] = []
-    for level, sizes in zip(codec.hierarchy.levels, codec.codebook_sizes, strict=True):
-        zeros = torch.zeros(1, len(sizes), 1, dtype=torch.int64)
-        nothing = level.bottleneck.decode(zeros)[:, :, 0]
-        found.append([])
-        for quantizer, size in enumerate(sizes):
-            codes = zeros.repeat(size, 1, 1)
-            codes[:, quantizer, 0] = torch.arange(size)
-            vectors = level.bottleneck.decode(codes)[:, :, 0] - nothing
-            found[-1].append(vectors - vectors.mean(dim=0))
-    return found
 
 
 def _rounded(vectors: Tensor) -> NDArray[np.int8]:

@@ -57,38 +57,37 @@ class PriorModel:
         if not frames[0]:
             return
         for stage in self.prior.stages:
-            yield from _StageWalk(self.prior, stage, self.tables, codes, frames).steps()
+            yield from _StageWalk(self, stage, codes, frames).steps()
+
+    def product(self, by_prior: Integers, by_tables: Integers) -> Integers:
+        """Frequencies by the logits of both, int64 `[K]`, base 2 in steps of 1/1024."""
+        return frequencies((PRIOR_WEIGHT * by_prior + TABLES_WEIGHT * by_tables) >> 8)
 
 
 class _StageWalk:
     """One stage of the prior, through one block.
 
     Args:
-        prior: of the stage.
-        stage: see there.
-        tables: see `PriorModel`.
+        model: what gives the frequencies.
+        stage: of its prior.
         codes: as `CodeTables.padded` has them; what is read is written there.
         frames: per level.
     """
 
     def __init__(
-        self,
-        prior: Prior,
-        stage: Stage,
-        tables: CodeTables,
-        codes: list[Integers],
-        frames: Sequence[int],
+        self, model: PriorModel, stage: Stage, codes: list[Integers], frames: Sequence[int]
     ) -> None:
-        self.stage, self.layout, self.tables = stage, stage.layout, tables
+        self.model, self.stage, self.layout = model, stage, stage.layout
         self.codes, self.frames = codes, frames
-        self.conditions = prior.conditions()
-        self.room = prior.room(self.conditions)
+        self.conditions = model.prior.conditions()
+        self.room = model.prior.room(self.conditions)
         self.length = self.layout.length(frames[-1])
         self.above = None
         if stage.surroundings is not None:
             known = [torch.from_numpy(level[:, PAD:-PAD]) for level in codes[: self.layout.levels[0]]]
             self.above = stage.surroundings.tokens(known)
-        books = {slot.offset: stage.head(slot)[: slot.size] for slot in self.layout.slots}
+        self.table, scores = (t.table().detach() for t in (stage.token_embedding, stage.to_logits))
+        books = {slot.offset: stage.head(slot, scores)[: slot.size] for slot in self.layout.slots}
         self.heads = {offset: number for number, offset in enumerate(books)}
         window = min(self.room, self.length)
         self.reader = open_reader(stage.transformer, list(books.values()), 1, window, "float32")
@@ -99,7 +98,11 @@ class _StageWalk:
         """See `CodeModel.walk`."""
         for step in range(self.length):
             hidden = self._hidden(step)
-            for slot in self.layout.steps[step % self.layout.cycle]:
+            # What one step says together comes in the order of time, so that tables know all before it.
+            for slot in sorted(
+                self.layout.steps[step % self.layout.cycle],
+                key=lambda slot: (slot.level, -slot.quantizer),
+            ):
                 frame = self.layout.frame(slot, step)
                 if 0 <= frame < self.frames[slot.level]:
                     share = self._frequencies(hidden, slot, frame)
@@ -117,7 +120,7 @@ class _StageWalk:
                 self.start, self.told = window, self._told(window)
                 self.reader.forget()
             told = self.told[:, first - window : step + 1 - window]
-            x = self.stage.embed(self.tokens[None, first : step + 1]) + told
+            x = self.stage.embed(self.tokens[None, first : step + 1], self.table) + told
             return self.reader.read(x, torch.zeros(1, dtype=torch.int64))[:, -1]
 
     def _told(self, start: int) -> Tensor:
@@ -131,5 +134,5 @@ class _StageWalk:
         natural = self.reader.project(hidden, self.heads[slot.offset])[0].double().numpy()
         by_prior = np.rint(natural * STEPS_A_NAT).astype(np.int64)
         frames = np.array([frame])
-        [by_tables] = self.tables.logits(self.codes, slot.level, slot.quantizer, frames)
-        return frequencies((PRIOR_WEIGHT * by_prior + TABLES_WEIGHT * by_tables) >> 8)
+        [by_tables] = self.model.tables.logits(self.codes, slot.level, slot.quantizer, frames)
+        return self.model.product(by_prior, by_tables)

@@ -55,9 +55,16 @@ def train_codec(
 def train_prior(
     recipe: Recipe,
     out: Out,
-    tokens: Annotated[Path, typer.Option(metavar="DIR", help="Token shards of `vqaudio tokenize`.")],
+    tokens: Annotated[
+        list[Path],
+        typer.Option(metavar="DIR", help="Token shards of `vqaudio tokenize`; may be given again."),
+    ],
     overrides: Overrides = None,
     resume: Resume = False,
+    codec: Annotated[
+        str,
+        typer.Option(metavar="MODEL", help="That made the tokens; read with data.code_vectors."),
+    ] = "speech-16k",
 ) -> None:
     """Fit a prior to the tokens of a corpus."""
     from vqaudio.config import PriorRecipe, read_recipe
@@ -66,4 +73,4 @@ def train_prior(
     from vqaudio.training.fit_prior import fit_prior
 
     with output_folder(out):
-        fit_prior(config, tokens, out, resume)
+        fit_prior(config, tokens, out, resume, codec)

@@ -21,6 +21,10 @@ class PriorConfig(Section):
     speakers: list[str] = Field(default=[], description="filled in from the tokens with data.speaker")
     text_bytes: int = Field(default=0, ge=0, description="of the longest text, in UTF-8; 0 reads none")
 
+    vector_dims: list[list[Positive]] = Field(
+        default=[], description="of the codec's vectors, filled in from it with data.code_vectors"
+    )
+
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
         if self.width % (2 * self.heads):
@@ -35,6 +39,7 @@ class PriorData(Section):
 
     tokens_per_batch: Positive = 8192
     accumulation: Positive = Field(default=1, description="parts that a batch is read in, for memory")
+    code_vectors: bool = Field(default=False, description="read codes by the codec's vectors for them")
     label: bool = Field(default=False, description="condition on the manifest's `label`")
     speaker: bool = Field(default=False, description="condition on its `speaker`")
     text: bool = Field(default=False, description="condition on its `text`")

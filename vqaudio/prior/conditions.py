@@ -14,7 +14,7 @@ NO_TEXT = -1  # fills up shorter texts at their ends
 NUM_BYTES = 256
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen, as a Passage
 class Conditions:
     """The conditions of a batch as numbers.
 

@@ -161,6 +161,14 @@ class Layout:
             found[slot.step :: self.cycle, slot.column] = (cycles - slot.lag).clamp(min=0)
         return found
 
+    def books(self, dims: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+        """Codes of each codebook, in the order of their tokens, beside a number for it from `dims`."""
+        return [
+            pair
+            for level in self.levels
+            for pair in zip(self.codebook_sizes[level], dims[level], strict=True)
+        ]
+
     # --- codes <-> grid ---
 
     def encode(self, codes: Codes, end: bool = True) -> Tensor:

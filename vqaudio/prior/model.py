@@ -65,13 +65,20 @@ class Prior(nn.Module):
         codec: whose codes these are.
 
     Raises:
-        UserError: the context has no room for two coarse frames.
+        UserError: the context has no room for two coarse frames, or the vectors' dimensions are not
+            of this codec's codebooks.
     """
 
     def __init__(self, config: PriorConfig, codec: CodecSpec) -> None:
         super().__init__()
         self.config = config
         self.codec = codec
+        dims = [len(level) for level in config.vector_dims]
+        if dims and dims != [len(sizes) for sizes in codec.codebook_sizes]:
+            raise UserError(
+                f"prior.vector_dims: {config.vector_dims} has not one for each codebook of "
+                f"{codec.codebook_sizes}"
+            )
         self.stages: Sequence[Stage] = nn.ModuleList(_stages(config, codec))  # type: ignore[assignment]
         for stage in self.stages:
             least = 2 * stage.layout.cycle + 2 + config.text_bytes
@@ -126,6 +133,16 @@ class Prior(nn.Module):
             UserError: the prior does not know a name, or reads no such condition.
         """
         return conditions_of(self.config, [label], [speaker], [text])
+
+    def set_code_vectors(self, vectors: Sequence[Sequence[Tensor]]) -> None:
+        """Take over what the codec says of its codes, before training; it is saved with the weights.
+
+        Args:
+            vectors: per level, per quantizer, float32 `[K, D]`, D as in `config.vector_dims`.
+        """
+        with torch.no_grad():
+            for stage in self.stages:
+                stage.set_code_vectors(vectors)
 
     def check_codec(self, fingerprint: str) -> None:
         """Refuse a codec whose codes it does not read.
@@ -293,6 +310,7 @@ def _stages(config: PriorConfig, codec: CodecSpec) -> list[Stage]:
     for level in range(len(codec.hops)):
         layout = Layout("flat", codec.hops, codec.codebook_sizes, levels=[level])
         ratios = [codec.hops[0] // hop for hop in codec.hops[:level]]
-        above = Surroundings(ratios, codec.codebook_sizes[:level], config.width) if level else None
+        sizes, dims = codec.codebook_sizes[:level], config.vector_dims[:level]
+        above = Surroundings(ratios, sizes, config.width, dims) if level else None
         stages.append(Stage(config, layout, above))
     return stages

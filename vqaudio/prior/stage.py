@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -12,10 +13,11 @@ from vqaudio.config import PriorConfig
 from vqaudio.prior.conditions import ConditionEmbedding, Conditions
 from vqaudio.prior.layout import FIRST_END, PAD, START, Layout, Slot
 from vqaudio.prior.surroundings import NOTHING, Surroundings
+from vqaudio.prior.token_table import TokenTable
 from vqaudio.prior.transformer import Transformer
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: lightning fills in copies where it changes the precision of what it is given
 class Passage:
     """A part of a sound, as a stage reads it; also a batch of such, with `B` in front.
 
@@ -63,7 +65,8 @@ class Stage(nn.Module):
     ) -> None:
         super().__init__()
         self.layout, self.context, width = layout, config.context, config.width
-        self.token_embedding = nn.Embedding(layout.vocab_size, width)
+        books = layout.books(config.vector_dims) if config.vector_dims else []
+        self.token_embedding = TokenTable(layout.vocab_size, width, books)
         self.step_embedding = nn.Embedding(layout.cycle, width)
         # Text is for the first stage: it is in the coarse codes by then.
         self.condition_embedding = ConditionEmbedding(config, text=surroundings is None)
@@ -72,9 +75,17 @@ class Stage(nn.Module):
         self.transformer = Transformer(
             config.layers, width, config.heads, config.dropout, config.context
         )
-        self.to_logits = nn.Linear(width, layout.vocab_size, bias=False)
-        for layer in (self.token_embedding, self.step_embedding, self.to_logits):
-            nn.init.normal_(layer.weight, std=0.02)
+        self.to_logits = TokenTable(layout.vocab_size, width, books)
+        nn.init.normal_(self.step_embedding.weight, std=0.02)
+
+    def set_code_vectors(self, vectors: Sequence[Sequence[Tensor]]) -> None:
+        """See `Prior.set_code_vectors`."""
+        own = [vector for level in self.layout.levels for vector in vectors[level]]
+        for table in (self.token_embedding, self.to_logits):
+            table.set_vectors(own)
+        if self.surroundings is not None:
+            above = vectors[: self.layout.levels[0]]
+            self.surroundings.embedding.set_vectors([vector for level in above for vector in level])
 
     # --- sequences ---
 
@@ -131,6 +142,7 @@ class Stage(nn.Module):
         starts_sound = passages.tokens[:, 0, 0] == START
         told = self.told(inputs.shape[1], conditions, passages.around)
         hidden = self.hidden(self.embed(inputs) + told, conditions)
+        table = self.to_logits.table()
         nats = hidden.new_zeros(targets.shape, dtype=torch.float32)
         learned = nats.clone() if smoothing else nats
         for slot in self.layout.slots:
@@ -138,7 +150,7 @@ class Stage(nn.Module):
             wanted = targets[*places, slot.column]
             if wanted.shape[1] == 0:
                 continue
-            logits = self.logits(hidden[places], slot).float()
+            logits = (hidden[places] @ self.head(slot, table).T).float()
             if slot.ends and slot.step == 0:  # no sound is empty
                 logits[:, 0, slot.size :] = logits[:, 0, slot.size :].masked_fill(
                     starts_sound[:, None], -torch.inf
@@ -154,9 +166,13 @@ class Stage(nn.Module):
                 learned[*places, slot.column] = torch.where(said, smoothed, 0.0)
         return nats, learned
 
-    def embed(self, inputs: Tensor) -> Tensor:
-        """The rows before the steps to be predicted, int64 `[B, N, columns]`, as vectors `[B, N, D]`."""
-        x = self.token_embedding(inputs.clamp(min=0))
+    def embed(self, inputs: Tensor, table: Tensor | None = None) -> Tensor:
+        """The rows before the steps to be predicted, int64 `[B, N, columns]`, as vectors `[B, N, D]`.
+
+        `table` is that of the tokens' vectors, if it was worked out before.
+        """
+        table = self.token_embedding.table() if table is None else table
+        x = F.embedding(inputs.clamp(min=0), table)
         return x[:, :, 0] if inputs.shape[2] == 1 else (x * (inputs != PAD)[..., None]).sum(dim=2)
 
     def told(self, length: int, conditions: Conditions, around: Tensor | None) -> Tensor:
@@ -196,13 +212,16 @@ class Stage(nn.Module):
         """Scores `[..., size + ends]` of what may come in a slot: its codebook, then END."""
         return hidden @ self.head(slot).T
 
-    def head(self, slot: Slot) -> Tensor:
-        """The rows of the output matrix that belong to a slot: `[size + ends, D]`."""
-        weight = self.to_logits.weight
-        codes = weight[slot.offset : slot.offset + slot.size]
+    def head(self, slot: Slot, table: Tensor | None = None) -> Tensor:
+        """The rows of the output matrix that belong to a slot: `[size + ends, D]`.
+
+        `table` is that matrix, if it was worked out before.
+        """
+        table = self.to_logits.table() if table is None else table
+        codes = table[slot.offset : slot.offset + slot.size]
         if not slot.ends:
             return codes
-        return torch.cat([codes, weight[FIRST_END : FIRST_END + len(slot.ends)]])
+        return torch.cat([codes, table[FIRST_END : FIRST_END + len(slot.ends)]])
 
     def _frames_above(self, steps: Tensor) -> Tensor:
         """The frame of the level above in which each step's slot lies, from the passage's start on."""

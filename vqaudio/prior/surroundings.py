@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqaudio.prior.token_table import TokenTable
+
 DILATIONS = (1, 2, 4)
 REACH = sum(DILATIONS)  # frames that it sees to each side
 NOTHING = 0  # the token outside the sound
@@ -22,20 +24,26 @@ class Surroundings(nn.Module):
         ratios: per level above, frames a coarse frame.
         codebook_sizes: per level above, per quantizer.
         width: of the features, D.
+        dims: per level above, per quantizer, of the codes' vectors; empty where they are not known.
     """
 
     def __init__(
-        self, ratios: Sequence[int], codebook_sizes: Sequence[Sequence[int]], width: int
+        self,
+        ratios: Sequence[int],
+        codebook_sizes: Sequence[Sequence[int]],
+        width: int,
+        dims: Sequence[Sequence[int]] = (),
     ) -> None:
         super().__init__()
         self.ratios, self.codebook_sizes = list(ratios), [list(sizes) for sizes in codebook_sizes]
         self.ratio = self.ratios[-1]
         vocab = 1 + sum(map(sum, self.codebook_sizes))
-        self.embedding = nn.Embedding(vocab, width)
+        pairs = zip(self.codebook_sizes, dims, strict=False)
+        books = [pair for sizes, of_level in pairs for pair in zip(sizes, of_level, strict=True)]
+        self.embedding = TokenTable(vocab, width, books)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(width, width, kernel_size=3, dilation=dilation) for dilation in DILATIONS
         )
-        nn.init.normal_(self.embedding.weight, std=0.02)
 
     def tokens(self, levels: Sequence[Tensor]) -> Tensor:
         """Codes of the levels above, coarsest first, at the rate of the last: int64 `[F, M]`."""

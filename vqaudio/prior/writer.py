@@ -82,9 +82,10 @@ class Writer:
             self.above_tokens = [stage.surroundings.tokens(levels) for levels in rows]
         self.first, self.given = self._give(task.prompt)
         self.conditions = self._conditions()
+        self.table, scores = (t.table().detach() for t in (stage.token_embedding, stage.to_logits))
         # Slots of one codebook share a head, but for END.
         self.heads = {slot: (slot.offset, len(slot.ends)) for slot in self.layout.slots}
-        heads = {key: stage.head(slot) for slot, key in self.heads.items()}
+        heads = {key: stage.head(slot, scores) for slot, key in self.heads.items()}
         self.head_numbers = {key: number for number, key in enumerate(heads)}
         window = min(task.room, self.length) + int(self.conditions.text_lengths.max())
         self.reader = open_reader(
@@ -126,7 +127,7 @@ class Writer:
                 hidden = self._catch_up(start, step, told, rows)
             else:
                 before = self.tokens[_index(active, self.rows), step : step + 1].to(told.device)
-                x = self.stage.embed(before)
+                x = self.stage.embed(before, self.table)
                 x = torch.cat([x, x]) if self.guided else x
                 x = x + told[_index(rows, len(told)), step - start, None]
                 hidden = self.reader.read(x, rows)[:, 0]
@@ -257,7 +258,7 @@ class Writer:
             with_text = rows[self.conditions.text_lengths[rows] > 0]
             self.reader.read(text[with_text], with_text)
         before = self.tokens[rows % self.rows, start : step + 1]
-        x = self.stage.embed(before.to(told.device)) + told[rows, : step + 1 - start]
+        x = self.stage.embed(before.to(told.device), self.table) + told[rows, : step + 1 - start]
         # With guidance half of them have no text, and have not been read equally far.
         halves = zip(x.chunk(1 + self.guided), rows.chunk(1 + self.guided), strict=True)
         return torch.cat([self.reader.read(part, which)[:, -1] for part, which in halves])

@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vqaudio.codec.code_vectors import code_vectors
 from vqaudio.config import PriorRecipe
 from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.errors import UserError
 from vqaudio.evaluation.likelihood import fit
-from vqaudio.model_folder import save_model
+from vqaudio.model_folder import load_codec, save_model
 from vqaudio.prior.model import Prior
 from vqaudio.training.checkpoint import open_run
 from vqaudio.training.display import Display
@@ -24,19 +25,26 @@ from vqaudio.training.split import split
 from vqaudio.training.token_data import TokenBatch, TokenBatches
 
 
-def fit_prior(recipe: PriorRecipe, tokens: Path, out: Path, resume: bool = False) -> None:
+def fit_prior(
+    recipe: PriorRecipe,
+    tokens: Path | Sequence[Path],
+    out: Path,
+    resume: bool = False,
+    codec: str | Path = "speech-16k",
+) -> None:
     """Train a prior and leave the best one, by validation, in a folder.
 
     Args:
         recipe: what to train.
-        tokens: a folder of token shards.
+        tokens: a folder of token shards, or several.
         out: becomes the model folder, with `training_state/` and TensorBoard's `log/` in it.
         resume: go on in `out`, bit for bit where the last checkpoint left off.
+        codec: that made the tokens, a shipped name or a model folder; read with `data.code_vectors`.
 
     Raises:
         UserError: tokens or folder cannot be used, or training does not stay finite.
     """
-    run = PriorRun(recipe, tokens, out, resume)
+    run = PriorRun(recipe, tokens, out, resume, codec)
     config = recipe.run
     sums: Counter[str] = Counter()
     log = Log(out / "log", run.step, run.learner.fabric.is_global_zero)
@@ -77,30 +85,43 @@ class PriorRun:
 
     Args:
         recipe: see `fit_prior`, as for the others.
-        tokens: a folder of token shards.
+        tokens: one folder of token shards, or several.
         out: the folder.
         resume: whether to go on.
+        codec: that made the tokens.
     """
 
-    def __init__(self, recipe: PriorRecipe, tokens: Path, out: Path, resume: bool) -> None:
+    def __init__(
+        self,
+        recipe: PriorRecipe,
+        tokens: Path | Sequence[Path],
+        out: Path,
+        resume: bool,
+        codec: str | Path,
+    ) -> None:
         self.recipe, self.out = recipe, out
         fabric = start_ranks(recipe.run.precision)
         self.corpus = TokenDataset(tokens)
+        vectors = self._code_vectors(codec) if recipe.data.code_vectors else []
         config = recipe.prior.model_copy(
             update={
                 "labels": self._names("label", recipe.data.label),
                 "speakers": self._names("speaker", recipe.data.speaker),
+                "vector_dims": [[found.shape[1] for found in level] for level in vectors],
             }
         )
         if recipe.data.text and not any(self.corpus.column("text")):
-            raise UserError(f"{tokens}: no row has a text, which data.text asks for")
+            raise UserError(f"{self.corpus.paths[0]}: no row has a text, which data.text asks for")
         torch.manual_seed(recipe.run.seed)
         self.prior = Prior(config, self.corpus.spec)
+        if vectors:
+            self.prior.set_code_vectors(vectors)
         marks = self.corpus.column("split")
         rows, self.validation = split(self.corpus.ids, marks, recipe.run.validation_sounds)
         if not rows:
             raise UserError(
-                f"{tokens}: no sounds to train on; tokenize some outside validation and test"
+                f"{self.corpus.paths[0]}: no sounds to train on; "
+                "tokenize some outside validation and test"
             )
         self._check_texts([*rows, *self.validation])
         size = recipe.data.tokens_per_batch
@@ -171,6 +192,16 @@ class PriorRun:
                 f"{self.corpus.paths[0]}: no row has a {column}, which data.{column} asks for"
             )
         return names if wanted else []
+
+    def _code_vectors(self, codec: str | Path) -> list[list[Tensor]]:
+        """The vectors of the codec that made the tokens."""
+        found = load_codec(codec)
+        if found.fingerprint != self.corpus.codec:
+            raise UserError(
+                f"{self.corpus.paths[0]}: tokens of codec {self.corpus.codec[:12]}, not of {codec}, "
+                "whose vectors data.code_vectors asks for; give theirs with --codec"
+            )
+        return code_vectors(found)
 
     def _check_texts(self, rows: Sequence[int]) -> None:
         """Refuse texts that the prior cannot read whole, before anything is trained."""
