@@ -53,12 +53,11 @@ class CodecMaker:
     """A codec and the points of its rate-distortion curve.
 
     A point uses the codes of the coarsest levels only, and of the last of these the first few
-    quantizers. All points share the codes of the richest. The whole codec is the point that it has
-    unless told.
+    quantizers; the whole codec is the one that it is unless told.
 
     Args:
         model: a shipped name or a model folder.
-        systems: the richest first.
+        systems: the whole first.
     """
 
     model: str
@@ -94,7 +93,10 @@ class CodecMaker:
         for system in self._wanted(wanted):
             levels = len(system.quantizers)
             kept = [*system.quantizers, *full[levels:]]
-            made = codec.decode(codes, levels=levels, workers=1, quantizers=kept)
+            # fewer of the last level's are the first of all; of another's, finer codes would be others
+            shared = kept[: levels - 1] == full[: levels - 1]
+            own = codes if shared else codec.encode(audio, rate, workers=1, quantizers=kept)
+            made = codec.decode(own, levels=levels, workers=1, quantizers=kept)
             yield Made(
                 system.name,
                 _back(made, codec, audio, rate),
@@ -166,7 +168,7 @@ def codec_maker(model: str, curve: bool) -> CodecMaker:
     usual = tuple(count or 1 for count in codec.default_quantizers)
     points = [usual]
     if curve:
-        points = _points([len(sizes) or 1 for sizes in codec.all_codebook_sizes], usual)
+        points = _points(tuple(len(sizes) or 1 for sizes in codec.all_codebook_sizes), usual)
     systems = [
         System(
             name if point == usual and not told else f"{name}@{'+'.join(map(str, point))}",
@@ -179,7 +181,7 @@ def codec_maker(model: str, curve: bool) -> CodecMaker:
         )
         for point in points
     ]
-    return CodecMaker(model, tuple(systems[::-1]))
+    return CodecMaker(model, tuple(systems))
 
 
 def program_maker(program: Program, sounds: Sequence[Sound], sample_rate: int) -> ProgramMaker:
@@ -221,12 +223,12 @@ def read_original(sound: Sound, sample_rate: int | None) -> tuple[Tensor, int]:
 _codec = lru_cache(maxsize=8)(load_codec)
 
 
-def _points(counts: Sequence[int], usual: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Quantizers of each level used, one codebook more from point to point."""
-    ends = [(*usual[:level], count) for level, count in enumerate(counts)]
-    if sum(counts) > MOST_POINTS:
-        return sorted({*(usual[: len(end)] for end in ends), *ends})
-    return [(*end[:-1], few) for end in ends for few in range(1, end[-1] + 1)]
+def _points(counts: tuple[int, ...], usual: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Quantizers of each level used: the usual, all, and one codebook fewer from point to point."""
+    fewer = [usual[:levels] for levels in range(len(usual), 0, -1)]
+    if sum(usual) <= MOST_POINTS:
+        fewer = [(*end[:-1], count) for end in fewer for count in range(end[-1], 0, -1)]
+    return list(dict.fromkeys([usual, counts, *fewer]))
 
 
 def _back(made: Tensor, codec: Codec, audio: Tensor, rate: int) -> Tensor:
