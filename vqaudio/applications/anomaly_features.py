@@ -77,6 +77,11 @@ class Noticed:
     series: dict[str, Series]
 
     @property
+    def num_frames(self) -> int:
+        """Of the coarsest level."""
+        return self.series["bits"].shape[1]
+
+    @property
     def bits_per_second(self) -> float:
         """Of the prior: how unlike its training data the sound is."""
         return float(self.series["bits"][0].sum(dtype=np.float64)) / self.duration_seconds
