@@ -58,6 +58,12 @@ def with_gap(audio: Tensor) -> Tensor:
     return torch.cat([audio[:, :4000], torch.zeros(1, 320), audio[:, 4320:]], dim=1)
 
 
+def with_click(audio: Tensor) -> Tensor:
+    click = torch.zeros_like(audio)
+    click[:, 4000:4080:4] = 0.3
+    return audio + click
+
+
 def clipped(audio: Tensor) -> Tensor:
     return audio.clamp(-0.1, 0.1)
 
@@ -66,7 +72,7 @@ def an_octave_up(audio: Tensor) -> Tensor:
     return audio[:, ::2].repeat(1, 2)
 
 
-@pytest.mark.parametrize("broken", [noisy, with_gap, clipped, an_octave_up])
+@pytest.mark.parametrize("broken", [noisy, with_gap, with_click, clipped, an_octave_up])
 def test_what_is_broken_is_more_unusual_than_what_is_not(
     listener: Listener, detector: Detector, broken: Callable[[Tensor], Tensor]
 ) -> None:
