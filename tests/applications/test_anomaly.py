@@ -14,9 +14,10 @@ from torch import Tensor
 
 from tests.models import tiny_codec, waveform_codec
 from tests.sounds import WavMaker, tone
-from vqaudio.applications.anomaly import Detector, Gaussian, Tail
+from vqaudio.applications.anomaly import Detector, View
 from vqaudio.applications.anomaly_features import Listener, Models, Noticed
 from vqaudio.applications.anomaly_run import listen_to
+from vqaudio.applications.anomaly_statistics import Gaussian, Spread, Tail
 from vqaudio.codec.inputs import Sound as AnySound
 from vqaudio.codec.model import Codec
 from vqaudio.config import PriorConfig
@@ -57,6 +58,12 @@ def with_gap(audio: Tensor) -> Tensor:
     return torch.cat([audio[:, :4000], torch.zeros(1, 320), audio[:, 4320:]], dim=1)
 
 
+def with_click(audio: Tensor) -> Tensor:
+    click = torch.zeros_like(audio)
+    click[:, 4000:4080:4] = 0.3
+    return audio + click
+
+
 def clipped(audio: Tensor) -> Tensor:
     return audio.clamp(-0.1, 0.1)
 
@@ -65,7 +72,7 @@ def an_octave_up(audio: Tensor) -> Tensor:
     return audio[:, ::2].repeat(1, 2)
 
 
-@pytest.mark.parametrize("broken", [noisy, with_gap, clipped, an_octave_up])
+@pytest.mark.parametrize("broken", [noisy, with_gap, with_click, clipped, an_octave_up])
 def test_what_is_broken_is_more_unusual_than_what_is_not(
     listener: Listener, detector: Detector, broken: Callable[[Tensor], Tensor]
 ) -> None:
@@ -229,3 +236,31 @@ def test_surprise_is_a_share_of_normal_values(number: int) -> None:
         assert np.mean(surprise > -np.log10(wanted)) == pytest.approx(wanted, rel=0.5)
     values = np.linspace(-1, 30, 500)
     assert (np.diff(tail.surprise(values)) >= 0).all()
+
+
+def test_short_sounds_are_not_more_unusual_than_long_ones() -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(5, 100, size=1000).astype(float)
+    within = rng.standard_normal((1000, 8)) / np.sqrt(frames[:, None])
+    vectors = list((within + 0.1 * rng.standard_normal((1000, 8)))[:, None])
+    view, _ = View.fit(vectors[:500], frames[:500])
+    pairs = zip(vectors[500:], frames[500:], strict=True)
+    surprise = np.array([view.surprise(vector, int(length))[0] for vector, length in pairs])
+    short = frames[500:] < 20
+    assert surprise[short].mean() == pytest.approx(surprise[~short].mean(), rel=0.3)
+    assert view.surprise(vectors[0], 1000)[0] > view.surprise(vectors[0], 5)[0]
+
+
+@pytest.mark.parametrize("within", [0.0, 0.7, 1.0])
+def test_spread_finds_what_falls_with_length(within: float) -> None:
+    frames = np.linspace(10, 100, 500)
+    typical = 1 / (1 / frames).mean()
+    squares = 3 * (1 - within + within * typical / frames)
+    spread = Spread.fit(squares, frames)
+    assert (spread.within, spread.frames) == pytest.approx((within, typical), abs=1e-6)
+    assert spread.of(20) == pytest.approx(np.sqrt(1 - within + within * typical / 20))
+
+
+def test_spread_of_sounds_of_one_length_is_the_same_for_all() -> None:
+    spread = Spread.fit(np.random.default_rng(0).random(20), np.full(20, 250.0))
+    assert spread.of(10) == spread.of(1000) == 1

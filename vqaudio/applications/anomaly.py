@@ -11,78 +11,14 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from vqaudio.applications.anomaly_features import Models, Noticed
+from vqaudio.applications.anomaly_statistics import LEAST_SPREAD, Gaussian, Spread, Tail
 from vqaudio.applications.anomaly_views import Array, over_time, views
 from vqaudio.errors import UserError
 from vqaudio.files import replacing
 
-FOLDS = 4  # Gaussians a view, each fitted without its quarter of the sounds
-LEAST_SOUNDS = 2 * FOLDS
-TAIL, LONGEST_TAIL = 0.2, 200  # share of normal values, or how many, by which rarer ones are judged
-MOST_VALUES = 1000  # of the others that are kept
-FORMAT = "vqaudio anomaly detector, 2"
-LEAST_SPREAD = 1e-6
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """Mean and covariance of vectors, shrunk as these are few (Ledoit and Wolf 2004).
-
-    Args:
-        mean: `[D]`.
-        whitening: `[D, D]`, which makes the covariance that of unit noise.
-    """
-
-    mean: Array
-    whitening: Array
-
-    @classmethod
-    def fit(cls, vectors: Array) -> Self:
-        """Of `[N, D]`."""
-        from sklearn.covariance import ledoit_wolf
-
-        mean, scale = vectors.mean(0), vectors.std(0)
-        scale = np.where(scale > LEAST_SPREAD, scale, 1.0)  # what never changed is compared as it is
-        covariance, _ = ledoit_wolf((vectors - mean) / scale, assume_centered=True)
-        values, axes = np.linalg.eigh(covariance)
-        return cls(mean, axes / np.sqrt(values.clip(max(values[-1], 1e-12) * 1e-6)) / scale[:, None])
-
-    def distance(self, vectors: Array) -> Array:
-        """Mahalanobis distance of each of `[N, D]`, over the square root of D: `[N]`."""
-        whitened = (vectors - self.mean) @ self.whitening
-        return np.sqrt((whitened**2).mean(1))
-
-
-@dataclass(frozen=True)
-class Tail:
-    """How rare values are among normal ones: as counted, and among the highest, exponentially rarer.
-
-    Args:
-        values: normal ones, ascending, without the highest.
-        share: of the normal ones that were the highest.
-        scale: by how much these exceed the others, on average.
-    """
-
-    values: Array
-    share: float
-    scale: float
-
-    @classmethod
-    def fit(cls, normal: Array) -> Self:
-        """Of normal values `[N]`."""
-        ordered = np.sort(normal)
-        highest = min(round(TAIL * len(ordered)), LONGEST_TAIL)
-        others, excess = np.split(ordered, [len(ordered) - highest])
-        places = np.linspace(0, len(others) - 1, min(len(others), MOST_VALUES)).round().astype(int)
-        scale = float((excess - others[-1]).mean()) if highest else 0.0
-        return cls(others[places], highest / len(ordered), max(scale, 1e-9))
-
-    def surprise(self, values: Array) -> Array:
-        """Negative log10 of the share of normal values that are higher: at least 0."""
-        number = len(self.values)
-        above = 1 - (1 - self.share) * (np.arange(number) + 0.5) / number
-        counted = -np.log10(np.interp(values, self.values, above, left=1.0))
-        excess = (values - self.values[-1]).clip(0)
-        return counted + excess / self.scale / np.log(10)
+FOLDS = 8  # in each, a Gaussian is fitted without an eighth of the sounds, and these measured by it
+LEAST_SOUNDS = FOLDS
+FORMAT = "vqaudio anomaly detector, 3"
 
 
 @dataclass(frozen=True)
@@ -90,33 +26,40 @@ class View:
     """What is normal from one side.
 
     Args:
-        gaussians: each fitted without its quarter of the sounds.
+        gaussian: of all vectors of normal sounds.
+        spread: in which distances from it are counted.
         vectors: how rare a distance is among vectors of normal sounds.
         sounds: how rare the rarest vector of a sound is among normal sounds.
     """
 
-    gaussians: list[Gaussian]
+    gaussian: Gaussian
+    spread: Spread
     vectors: Tail
     sounds: Tail
 
     @classmethod
-    def fit(cls, sounds: list[Array]) -> tuple[Self, Array]:
-        """Of the vectors `[N, D]` of each sound; and how surprising each of them is to the others."""
-        folds = [sounds[fold::FOLDS] for fold in range(FOLDS)]
-        gaussians = [
-            Gaussian.fit(np.concatenate([one for other in folds if other is not fold for one in other]))
-            for fold in folds
-        ]
-        distances = [gaussians[i % FOLDS].distance(vectors) for i, vectors in enumerate(sounds)]
+    def fit(cls, sounds: list[Array], frames: Array) -> tuple[Self, Array]:
+        """Of the vectors `[N, D]` of each sound; and how surprising each of them is to the others.
+
+        Args:
+            sounds: their vectors.
+            frames: how long each is.
+        """
+        distances: list[Array] = [np.empty(0)] * len(sounds)
+        for fold in range(FOLDS):
+            others = [one for i, one in enumerate(sounds) if i % FOLDS != fold]
+            gaussian = Gaussian.fit(np.concatenate(others))
+            distances[fold::FOLDS] = [gaussian.distance(one) for one in sounds[fold::FOLDS]]
+        spread = Spread.fit(np.array([(one**2).mean() for one in distances]), frames)
+        distances = [one / spread.of(length) for one, length in zip(distances, frames, strict=True)]
         tail = Tail.fit(np.concatenate(distances))
         rarest = np.array([_rarest(tail.surprise(one)) for one in distances])
-        view = cls(gaussians, tail, Tail.fit(rarest))
+        view = cls(Gaussian.fit(np.concatenate(sounds)), spread, tail, Tail.fit(rarest))
         return view, view.sounds.surprise(rarest)
 
-    def surprise(self, vectors: Array) -> tuple[float, Array]:
-        """Of a sound, and of each of its vectors `[N, D]`: `[N]`."""
-        distance = np.mean([gaussian.distance(vectors) for gaussian in self.gaussians], axis=0)
-        each = self.vectors.surprise(distance)
+    def surprise(self, vectors: Array, frames: int) -> tuple[float, Array]:
+        """Of a sound of so many frames, and of each of its vectors `[N, D]`: `[N]`."""
+        each = self.vectors.surprise(self.gaussian.distance(vectors) / self.spread.of(frames))
         return float(self.sounds.surprise(np.array([_rarest(each)]))[0]), each
 
 
@@ -137,10 +80,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Detector:
-    """What is normal for a codec and a prior: Gaussians a view, and how far from them normal sounds lie.
+    """What is normal for a codec and a prior: a Gaussian a view, and how far from it normal sounds lie.
 
-    Distances are measured, and scores counted, on sounds that a Gaussian was not fitted to, so that
-    they mean the same for new ones (cross-validation in four folds).
+    Distances of normal sounds are measured, and scores counted, by Gaussians that were not fitted to
+    them, so that they mean the same for new ones (cross-validation in eight folds).
 
     Args:
         models: that listened.
@@ -174,7 +117,8 @@ class Detector:
         for name, vectors in by_view.items():
             if np.concatenate(vectors).std(0).max() <= LEAST_SPREAD:
                 raise UserError(f"normal sounds: all alike in their {name}; give sounds that differ")
-        fitted = {name: View.fit(vectors) for name, vectors in by_view.items()}
+        frames = np.array([sounds[name].num_frames for name in sorted(sounds)], dtype=np.float64)
+        fitted = {name: View.fit(vectors, frames) for name, vectors in by_view.items()}
         surprises = np.stack([surprise for _, surprise in fitted.values()])
         together = Tail.fit(np.sqrt((surprises**2).sum(0)))
         return cls(models, {name: view for name, (view, _) in fitted.items()}, together, len(sounds))
@@ -189,8 +133,8 @@ class Detector:
         for name, view in self.views.items():
             arrays |= {f"{name}/vectors/{key}": value for key, value in _of_tail(view.vectors).items()}
             arrays |= {f"{name}/sounds/{key}": value for key, value in _of_tail(view.sounds).items()}
-            arrays[f"{name}/mean"] = np.stack([one.mean for one in view.gaussians])
-            arrays[f"{name}/whitening"] = np.stack([one.whitening for one in view.gaussians])
+            arrays |= {f"{name}/mean": view.gaussian.mean, f"{name}/whitening": view.gaussian.whitening}
+            arrays[f"{name}/spread"] = np.array([view.spread.within, view.spread.frames])
         facts = {"format": FORMAT, "views": json.dumps(list(self.views)), **self.models._asdict()}
         facts["num_sounds"] = str(self.num_sounds)
         with replacing(path) as part:
@@ -226,10 +170,8 @@ class Detector:
                 )
         loaded = {
             name: View(
-                [
-                    Gaussian(*pair)
-                    for pair in zip(arrays[f"{name}/mean"], arrays[f"{name}/whitening"], strict=True)
-                ],
+                Gaussian(arrays[f"{name}/mean"], arrays[f"{name}/whitening"]),
+                Spread(*map(float, arrays[f"{name}/spread"])),
                 _tail(arrays, f"{name}/vectors"),
                 _tail(arrays, f"{name}/sounds"),
             )
@@ -239,11 +181,12 @@ class Detector:
 
     def score(self, noticed: Noticed) -> Score:
         """Say how unusual a sound is."""
-        found = {name: self.views[name].surprise(one) for name, one in views(noticed).items()}
+        frames = noticed.num_frames
+        found = {name: self.views[name].surprise(one, frames) for name, one in views(noticed).items()}
         by_view = {name: surprise for name, (surprise, _) in found.items()}
         total = np.sqrt(np.sum(np.square(list(by_view.values()))))
         moments = found["moments"][1][None]
-        curve = over_time(moments, noticed.series["bits"].shape[1], np.maximum)[0]
+        curve = over_time(moments, frames, np.maximum)[0]
         return Score(float(self.together.surprise(np.array([total]))[0]), by_view, curve)
 
 

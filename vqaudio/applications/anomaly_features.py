@@ -57,13 +57,14 @@ class Models(NamedTuple):
 
 @dataclass(frozen=True)
 class Noticed:
-    """What was noticed in one sound: series over time, each at a rate of its own; 50 kB a second.
+    """What was noticed in one sound: series over time, each at a rate of its own; 70 kB a second.
 
     Args:
         duration_seconds: of the sound.
         series: arrays `[D, F]` by name.
 
-            - `sound middle`, `sound long`: its log-mel, 8 bands every 10 ms and 128 every 40 ms.
+            - `sound short`, `sound middle`, `sound long`: its log-mel, 8 bands every 2 ms, 8 every 10 ms
+              and 128 every 40 ms.
             - `error short`, `error long`: log-mel of the resynthesis less that of the sound, 8 bands
               every 2 ms and 128 every 40 ms.
             - `quantizing L`: length of what is left of level L's features after each quantizer.
@@ -75,6 +76,11 @@ class Noticed:
 
     duration_seconds: float
     series: dict[str, Series]
+
+    @property
+    def num_frames(self) -> int:
+        """Of the coarsest level."""
+        return self.series["bits"].shape[1]
 
     @property
     def bits_per_second(self) -> float:
@@ -166,6 +172,7 @@ class Listener:
         """Of a sound and its resynthesis `[1, 1, T]`: `[1, bands, F]`."""
         of = {name: self._mel(name, audio) for name in RESOLUTIONS}
         return {
+            "sound short": _pooled(of["short"]),
             "sound middle": _pooled(of["middle"]),
             "sound long": of["long"],
             "error short": _pooled(self._mel("short", made) - of["short"]),

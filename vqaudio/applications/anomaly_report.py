@@ -81,7 +81,7 @@ class Verdict:
 def judge(sound: Sound, noticed: Noticed, detector: Detector | None) -> Verdict:
     """Say how unusual a sound is: by a detector, or without one by the prior's bits alone."""
     series, seconds = noticed.series, noticed.duration_seconds
-    frames = series["bits"].shape[1]
+    frames = noticed.num_frames
     finest = max(name for name in series if name.startswith("quantizing"))
     curves = {
         "bits_per_second": series["bits"][0].astype(np.float64) * frames / seconds,

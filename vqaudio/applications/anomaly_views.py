@@ -17,17 +17,18 @@ NEIGHBOUR_SECONDS = 0.006
 
 
 def views(noticed: Noticed) -> dict[str, Array]:
-    """Vectors `[N, D]` by view: one for the whole sound, or one every 2 ms for `moments`.
+    """Vectors `[N, D]` by view: one for the whole sound, or one every 2 ms for `moments` and `jumps`.
 
     - `spectrum`: mean and deviation over time of the log-mel of the sound; `resynthesis`: of its error.
     - `floor`: what the lowest bands do not fall below; hum.
     - `held`: the loudest that each band stays for 0.3 s; noise.
     - `peaks`: levels of the loudest samples against those of the resynthesis; clipping.
     - `moments`: the error in short windows, and against that 6 ms before and after; clicks, dropouts.
+    - `jumps`: the sound in short windows, against that 6 ms before and after; clicks.
     - `prior`: bits, their deviation, and how many more they are when the codes are read backwards.
     """
     series = {name: one.astype(np.float64) for name, one in noticed.series.items()}
-    long = series["sound long"]
+    long, error = series["sound long"], series["error short"]
     bits, backwards = series["bits"]
     whole = {
         "spectrum": _moments(long),
@@ -38,7 +39,8 @@ def views(noticed: Noticed) -> dict[str, Array]:
         "prior": np.array([bits.mean(), bits.std(), (backwards - bits).mean()]),
     }
     return {name: vector[None] for name, vector in whole.items()} | {
-        "moments": _with_change(series["error short"])
+        "moments": np.concatenate([error, _change(error)]).T,
+        "jumps": _change(series["sound short"]).T,
     }
 
 
@@ -65,9 +67,9 @@ def _levels(counts: Array) -> Array:
     return QUIETEST + np.searchsorted(below, np.array(LEVELS) * below[-1]) / STEPS
 
 
-def _with_change(error: Array) -> Array:
-    """`[D, F]` to `[F, 2 D]`: each frame, and it less the mean of one before and one behind it."""
+def _change(series: Array) -> Array:
+    """Of `[D, F]`: each frame less the mean of one before and one behind it."""
     step = round(NEIGHBOUR_SECONDS / RESOLUTIONS["short"].hop_seconds)
-    padded = np.pad(error, ((0, 0), (step, step)), mode="edge")
-    around = (padded[:, : -2 * step] + padded[:, 2 * step :]) / 2
-    return np.concatenate([error, error - around]).T
+    padded = np.pad(series, ((0, 0), (step, step)), mode="edge")
+    changed: Array = series - (padded[:, : -2 * step] + padded[:, 2 * step :]) / 2
+    return changed
