@@ -3,7 +3,7 @@
 #
 #     egs/speech-16k/run.sh --data DIR [--out DIR] [--stage N] [--stop-stage N]
 #
-# 1 prepare, 2 train codec, 3 ship codec, 4 tokenize the sounds and perturbed copies, 5 train prior,
+# 1 prepare, 2 train codec, and then its decoder alone, 3 ship codec, 4 tokenize the sounds and perturbed copies, 5 train prior,
 # 6 ship prior, 7 fit code tables. Called again with the same --out, every stage goes on where it was.
 set -euo pipefail
 
@@ -21,9 +21,14 @@ if wanted 2; then
     # shellcheck disable=SC2046
     vqaudio train codec "$recipes/codec/speech-16k.yaml" --data "$out/manifest.jsonl" \
         --out "$out/codec" $(resume "$out/codec")
+    # shellcheck disable=SC2046
+    vqaudio train codec "$recipes/codec/speech-16k.yaml" keep_codes=true optimization.steps=4500 \
+        optimization.learning_rate=5e-4 losses.envelopes=10 losses.loudness=1 \
+        codec.levels.1.dropout=0.02 codec.levels.1.bottleneck.dropout=0.8 \
+        --from "$out/codec" --data "$out/manifest.jsonl" --out "$out/decoder" $(resume "$out/decoder")
 fi
 if wanted 3; then
-    python "$here/ship.py" "$out/codec" speech-16k
+    python "$here/ship.py" "$out/decoder" speech-16k
 fi
 if wanted 4; then
     vqaudio tokenize "$out/manifest.jsonl" --codec speech-16k --out "$out/tokens"
