@@ -12,7 +12,7 @@ import torch
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
-from tests.models import tiny_codec, waveform_codec
+from tests.models import LEVELS, tiny_codec, waveform_codec
 from tests.sounds import WavMaker, tone
 from vqaudio.applications.anomaly import Detector, View
 from vqaudio.applications.anomaly_features import Listener, Models, Noticed
@@ -48,6 +48,14 @@ def normal(listener: Listener) -> dict[str, Noticed]:
 @pytest.fixture(scope="module")
 def detector(listener: Listener, normal: dict[str, Noticed]) -> Detector:
     return Detector.fit(normal, listener.models)
+
+
+def test_only_the_codes_that_are_used_unless_told_are_listened_to() -> None:
+    codec = tiny_codec(bottlenecks={0: {**LEVELS[0]["bottleneck"], "default_quantizers": 1}})
+    noticed = Listener(codec, prior_of(codec)).listen(tone(0.5, 8000), 8000)
+    assert noticed.series["quantizing 0"].shape[0] == 1
+    bits = prior_of(codec).nll(codec.encode(tone(0.5, 8000), 8000)).per_frame
+    assert noticed.series["bits"][0].sum() == pytest.approx(bits.sum().item(), rel=1e-3)
 
 
 def noisy(audio: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from vqaudio.codes import Codes
 from vqaudio.model_folder import SHIPPED, load
 
 FILE = Path(__file__).parent / "sentence.vqa"
-CODES = "9ceac9776a0d4155e5bb2adf953088d6dcf9582cc934e968ba636275bf0e64c9"
+CODES = "f5dcf454a320299e0a11db4016f4f2233a0405a9b988f5991b26c069bdb536fd"
 
 
 def test_bytes_and_codes_are_the_same_everywhere() -> None:

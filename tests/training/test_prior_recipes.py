@@ -10,8 +10,8 @@ from vqaudio.prior.model import CodecSpec, Prior
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "prior"
 CODECS = {
-    "speech-16k": CodecSpec(16000, [1280, 320], [[1024, 1024], [1024, 1024]]),
-    "text-16k": CodecSpec(16000, [1280, 320], [[1024, 1024], [1024, 1024]]),
+    "speech-16k": CodecSpec(16000, [1280, 320], [[256, 256], [4096, 4096]]),
+    "text-16k": CodecSpec(16000, [1280, 320], [[256, 256], [4096, 4096]]),
     "small-labels": CodecSpec(8000, [320, 160], [[256], [64]]),
 }
 

@@ -188,7 +188,8 @@ class Listener:
         """Of every level `[1, D, F]`: its codes, and by how much they miss what they stand for."""
         found = {}
         for index, level in enumerate(self.codec.hierarchy.levels):
-            read, codes = heard.heard[index], heard.codes[index]
+            read = heard.heard[index]
+            codes = heard.codes[index][:, : level.bottleneck.default_quantizers]
             stages = range(1, codes.shape[1] + 1)
             left = [read - level.bottleneck.decode(codes[:, :stage]) for stage in stages]
             found[f"codes {index}"] = codes
