@@ -65,9 +65,9 @@ def test_a_sound_is_dropped_heard_continued_and_compared(
     with window.visit(server.address, size) as visit:
         page = visit.page
         drop(visit, SENTENCE)
-        page.get_by_label("750 bit/s").check()
+        page.get_by_label("800 bit/s").check()
         press(visit, "Encode and decode")
-        sounds = heard(visit, "#heard", 4)  # the original, level 0, 750 bit/s, both levels
+        sounds = heard(visit, "#heard", 4)  # the original, level 0, 800 bit/s, both levels
         assert [sound.seconds for sound in sounds] == pytest.approx([SECONDS] * 4, abs=0.001)
         assert len({sound.peak for sound in sounds}) == 4
         check(visit, "sound", pictures=1)
@@ -87,7 +87,7 @@ def test_a_sound_is_dropped_heard_continued_and_compared(
 
         page.get_by_role("tab", name="Compare").click()
         page.get_by_label("B", exact=True).click()
-        page.get_by_role("option", name="sentence.flac, 250 bit/s: level 0", exact=True).click()
+        page.get_by_role("option", name="sentence.flac, 200 bit/s: level 0", exact=True).click()
         press(visit, "Compare")
         pair = heard(visit, "#compared", 2)
         assert [sound.seconds for sound in pair] == pytest.approx([SECONDS] * 2, abs=0.001)
