@@ -98,10 +98,9 @@ class Hierarchy(nn.Module):
     def settle(self) -> None:
         """Let training change only what comes after the codes of all levels."""
         for level in self.levels:
-            parts: list[nn.Module] = [level.bottleneck, level.norm, level.project_in]
-            if level.up is not None:  # the next finer level's codes hang on the rest too
-                parts = [level]
-            for part in parts:
+            readers = [level.bottleneck, level.norm, level.project_in]
+            # of what is not the finest level the next finer one's codes hang on the rest too
+            for part in readers if level.up is None else [level]:
                 part.requires_grad_(False)
             for module in level.bottleneck.modules():
                 if isinstance(module, Bottleneck):

@@ -101,7 +101,7 @@ class CodecMaker:
                 system.name,
                 _back(made, codec, audio, rate),
                 codes=codes if system.whole else None,
-                agreements=_agreements(codec, audio, rate, codes, made) if system.whole else {},
+                agreements=_agreements(codec, audio, rate, own, made) if system.whole else {},
             )
 
     def _wanted(self, wanted: Collection[str]) -> list[System]:
