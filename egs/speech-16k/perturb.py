@@ -1,20 +1,28 @@
-"""Copies of training sounds that are played faster or slower: pitch, formants and speed together.
+"""Copies of training sounds: faster or slower, in other rooms, with noise, softer or louder.
 
     python egs/speech-16k/perturb.py MANIFEST OUT
 
-OUT gets four copies of each sound that is not marked for validation or test. Their samples are those
-of the original, and their headers say another rate, by a factor from 0.72 to 1.33.
+OUT gets eight copies of each sound that is not marked for validation or test. Their headers say another
+rate than the original's, by a factor from 0.7 to 1.4: pitch, formants and speed change together.
 """
 
 import random
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from vqaudio.audio import read_audio, write_audio
 from vqaudio.cli.terminal import progress, run_script
+from vqaudio.config import CodecData, Gain, Noise, Reverberation
 from vqaudio.corpus.manifest import read_manifest
+from vqaudio.training.perturbation import disturb
 
-COPIES = 4
-SLOWEST, FASTEST = 0.72, 1.33
+COPIES = 8
+SLOWEST, FASTEST = 0.7, 1.4
+OTHERS = CodecData(
+    reverberation=Reverberation(share=0.2), noise=Noise(share=0.2), gain=Gain(share=0.5, softest_db=-9.0)
+)
 
 
 def main(manifest: Path, out: Path) -> None:
@@ -24,11 +32,12 @@ def main(manifest: Path, out: Path) -> None:
     with progress() as bar:
         task = bar.add_task("perturbing", total=COPIES * len(sounds))
         for copy in range(COPIES):
-            chance = random.Random(copy)
+            chance, others = random.Random(copy), np.random.default_rng(copy)
             for sound in sounds:
                 audio, rate = read_audio(sound.path)
-                path = out / f"{copy}" / f"{sound.id}.wav"
-                write_audio(path, audio, int(rate * chance.uniform(SLOWEST, FASTEST)))
+                audio = torch.from_numpy(disturb(audio[0].numpy(), rate, OTHERS, others))[None]
+                speed = SLOWEST * (FASTEST / SLOWEST) ** chance.random()
+                write_audio(out / f"{copy}" / f"{sound.id}.wav", audio, round(rate * speed))
                 bar.advance(task)
 
 
