@@ -2,21 +2,17 @@
 
     python egs/fsdd/prepare.py DATA MANIFEST
 
-DATA holds the recordings `{digit}_{speaker}_{index}.wav`, or a folder `recordings` of them. The test
-split is the data set's own: index 0-4 of each speaker and digit. Index 5 and 6 are for validation.
+DATA holds `recordings/{digit}_{speaker}_{index}.wav`. The test split is the data set's own: index 0-4 of
+each speaker and digit. Index 5 and 6 are for validation.
 """
 
-import re
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-import soundfile
+from vqaudio.cli.prepare import prepare
+from vqaudio.corpus.manifest import Sound
 
-from vqaudio.cli.terminal import run_script
-from vqaudio.corpus.manifest import Sound, write_manifest
-from vqaudio.errors import UserError
-
-NAME = re.compile(r"(\d)_([a-z]+)_(\d+)")
+EXPECTS = "recordings/[0-9]_*_[0-9]*.wav"
 
 
 def split_of(index: int) -> str:
@@ -26,26 +22,12 @@ def split_of(index: int) -> str:
     return "validation" if index < 7 else "train"
 
 
-def main(data: Path, manifest: Path) -> None:
-    """Write the manifest of the recordings under `data`, and say how many there are."""
-    folder = data / "recordings" if (data / "recordings").is_dir() else data
-    sounds = []
-    for path in sorted(folder.glob("*.wav")):
-        name = NAME.fullmatch(path.stem)
-        if name is None:
-            continue
-        digit, speaker, index = name.groups()
+def sounds(data: Path) -> Iterator[Sound]:
+    for path in sorted(data.glob(EXPECTS)):
+        digit, speaker, index = path.stem.split("_")
         fields = {"speaker": speaker, "label": digit, "split": split_of(int(index))}
-        duration = soundfile.info(path).duration
-        sounds.append(Sound(path.stem, path, duration_seconds=duration, fields=fields))
-    if not sounds:
-        raise UserError(
-            f"{folder}: no recordings named like 7_jackson_32.wav; give the data set's folder"
-        )
-    write_manifest(manifest, sounds)
-    counts = Counter(sound.fields["split"] for sound in sounds)
-    print(", ".join(f"{count} {split}" for split, count in counts.items()), "in", manifest)
+        yield Sound(path.stem, path, fields=fields)
 
 
 if __name__ == "__main__":
-    run_script(main)
+    prepare(sounds, expects=[EXPECTS])

@@ -1,0 +1,73 @@
+"""What a recipe's `settings.yaml` may say."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from vqaudio.config.section import Positive, Section
+
+
+class Download(Section):
+    """Where a data set comes from: a class of torchaudio.datasets, or archives."""
+
+    torchaudio: str | None = None
+    parts: list[str] = Field(default=[], description="the class's urls or subsets; none: its default")
+    archives: list[str] = Field(default=[], description="addresses of .zip and .tar files")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if bool(self.torchaudio) == bool(self.archives):
+            raise ValueError("torchaudio: give either this or archives")
+        return self
+
+
+class Training(Section):
+    """A recipe, and what of it is other for this data set."""
+
+    recipe: str = Field(description="below recipes/codec or recipes/prior without .yaml, or any file")
+    set: list[str] = Field(default=[], description="changes: optimization.steps=2000")
+
+
+class CodecTraining(Training):
+    """The same, and the model whose weights training begins with, if any."""
+
+    start: str | None = None
+
+
+class ReadyCodec(Section):
+    """A codec that is there: a shipped name or a model folder."""
+
+    model: str
+
+
+class Samples(Section):
+    """One kind of samples: how many, told what, and drawn how; see `vqaudio sample --help`."""
+
+    n: Positive = 1
+    each: Literal["label", "speaker", "text"] | None = Field(
+        default=None, description="n for every label, every speaker, or every text of the test split"
+    )
+    most: Positive = Field(default=50, description="labels, speakers or texts")
+    seconds: float | None = Field(default=None, gt=0)
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    guidance: float | None = Field(default=None, ge=0)
+
+
+class Evaluation(Section):
+    """What is measured."""
+
+    sounds: Positive = Field(default=100, description="of the test split, at most")
+    recognizer: bool = Field(default=False, description="train one of the labels, and let it listen")
+
+
+class Settings(Section):
+    """A file `egs/<data set>/settings.yaml`."""
+
+    title: str
+    source: str = Field(description="where the data come from, and their licence")
+    download: Download | None = None
+    codec: CodecTraining | ReadyCodec
+    prior: Training
+    samples: dict[str, Samples]
+    evaluation: Evaluation = Evaluation()
