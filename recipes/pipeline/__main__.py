@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from commands import Recipe
 from rich.table import Table
 from runner import Runner, Stopped
 from settings import Settings
-from stages import Place, Stage, stages_of
+from stages import Stage, stages_of
 
 from vqaudio.cli.terminal import complain, out, run_script
 from vqaudio.config.reading import read_recipe
@@ -52,11 +53,11 @@ def main(
         raise UserError(f"--data: {data} is no folder; give that of the data set")
     if gpus:
         _check_gpus(gpus, nproc)
-    place = Place(recipe, data, to or Path("exp") / recipe.name, gpus or nproc)
-    stages = stages_of(settings, place)
+    folder = to or Path("exp") / recipe.name
+    stages = stages_of(Recipe(settings, recipe, data, folder, gpus or nproc))
     first = _place(stages, stage, 0, "--stage")
     last = _place(stages, stop_stage, len(stages) - 1, "--stop-stage")
-    runner = Runner(stages, place.out)
+    runner = Runner(stages, folder)
     if show:
         _show(runner, stages)
         return

@@ -1,4 +1,4 @@
-"""Runs stages: what is complete is passed over, what was stopped goes on, what has changed is done again."""
+"""Runs stages: what is complete is passed over, what was stopped goes on, what changed is done anew."""
 
 import hashlib
 import json
@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stages import Command, Stage, program
+from commands import Command
+from stages import Stage
 
 from vqaudio.cli.terminal import note
 from vqaudio.errors import UserError
@@ -61,7 +62,9 @@ class Runner:
         self.out = out
 
     def state(self, stage: Stage) -> State:
-        """How far a stage is."""
+        """How far a stage is; one that leaves nothing has nothing to do."""
+        if not stage.leaves:
+            return "complete"
         stamp = self.stamp(stage.name)
         if stamp is None:
             return "to do"
@@ -88,7 +91,7 @@ class Runner:
             title = f"stage {numbers[stage.name]}, {stage.name}"
             match self.state(stage):
                 case "complete":
-                    note(f"{title}: complete, passed over")
+                    note(f"{title}: {'complete, passed over' if stage.leaves else stage.what}")
                     continue
                 case "changed":
                     self._put_away(stage)
@@ -156,7 +159,7 @@ def _call(command: Command, line: str) -> None:
             return
         shutil.rmtree(command.product.parent, ignore_errors=True)
     note(f"$ {line}")
-    status = subprocess.run(program(command.words), check=False).returncode
+    status = subprocess.run(command.executable(), check=False).returncode
     if status < 0:
         note(f"error: {command.words[0]} was killed (signal {-status}); run the same again, to go on")
         status = 128 - status
