@@ -2,8 +2,8 @@
 
     python egs/librispeech/prepare.py DATA MANIFEST
 
-DATA holds `{subset}/{speaker}/{chapter}/{id}.flac` and, beside them, `{speaker}-{chapter}.trans.txt` with
-lines of `id text`. Subsets dev-* validate, test-* are the test split; all others are trained on.
+DATA holds `{subset}/{speaker}/{chapter}/{id}.flac` and, beside them, `{speaker}-{chapter}.trans.txt`
+with lines of `id text`. Subsets dev-* validate, test-* are the test split; all others are trained on.
 """
 
 from collections.abc import Iterator
