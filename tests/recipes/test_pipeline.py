@@ -127,9 +127,11 @@ def test_killed_in_every_stage_it_goes_on_to_the_same_results(
     out, chance = tmp_path / "exp", random.Random(0)
     for stage in STAGES[1:-1]:
         process = subprocess.Popen(
-            command("--data", data, "--out", out, *tiny), start_new_session=True, stderr=subprocess.DEVNULL,
+            command("--data", data, "--out", out, *tiny),
+            start_new_session=True,
             stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+            stderr=subprocess.DEVNULL,
+        )
         stamp = out / "stages" / f"{stage}.json"
         while not stamp.exists() and process.poll() is None:
             time.sleep(0.01)
@@ -149,9 +151,10 @@ def test_a_changed_setting_runs_again_what_depends_on_it(
     codec = (out / "codec" / "model.safetensors").read_bytes()
     changed = [word.replace("{n: 2}", "{n: 3}") for word in tiny]
     ran = run("--data", data, "--out", out, "--list", *changed)
-    assert [line.split("│")[4].strip() for line in ran.stdout.splitlines() if line.count("│") > 4][
-        :5
-    ] == ["complete"] * 5
+    rows = [line.split("│") for line in ran.stdout.splitlines() if line.count("│") > 4]
+    said = {cells[2].strip(): cells[4].strip() for cells in rows}
+    assert said["prior"] == "complete"
+    assert said["samples"] == "changed"
     ran = run("--data", data, "--out", out, *changed)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr.count("passed over") == 4
