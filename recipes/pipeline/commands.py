@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from settings import CodecTraining, Samples, Settings, Training
+from settings import Samples, Settings
 
 from vqaudio.corpus.manifest import Sound, read_manifest
 from vqaudio.errors import UserError
@@ -61,8 +61,7 @@ class Recipe:
     @property
     def codec(self) -> str:
         """The codec that makes the tokens."""
-        codec = self.settings.codec
-        return str(self.out / "codec") if isinstance(codec, CodecTraining) else codec.model
+        return self.settings.codec.model or str(self.out / "codec")
 
     def download(self) -> list[Command]:
         """Fetch the data set, unless there is a copy of it."""
@@ -80,10 +79,13 @@ class Recipe:
         data = self.data or self.out / "download"
         return [_script(self.folder / "prepare.py", data, self.manifest)]
 
-    def train_codec(self, training: CodecTraining) -> list[Command]:
-        """Train the codec."""
-        start = ["--from", training.start] if training.start else []
-        return [self._train("codec", training, "--data", self.manifest, *start)]
+    def train_codec(self) -> list[Command]:
+        """Train the codec, unless it is there."""
+        codec = self.settings.codec
+        start = ["--from", codec.start] if codec.start else []
+        if codec.recipe is None:
+            return []
+        return [self._train("codec", codec.recipe, codec.set, "--data", self.manifest, *start)]
 
     def tokenize(self) -> list[Command]:
         """Turn the sounds into tokens."""
@@ -91,8 +93,9 @@ class Recipe:
 
     def train_prior(self) -> list[Command]:
         """Train the prior."""
-        inputs = ("--tokens", self.out / "tokens", "--codec", self.codec)
-        return [self._train("prior", self.settings.prior, *inputs)]
+        prior, tokens = self.settings.prior, self.out / "tokens"
+        inputs = ("--tokens", tokens, "--codec", self.codec)
+        return [self._train("prior", prior.recipe, prior.set, *inputs)]
 
     def sample(self) -> list[Command]:
         """Write new sounds."""
@@ -123,10 +126,10 @@ class Recipe:
         """Put everything on a page."""
         return [_script(SCRIPTS / "summary.py", self.out, self.settings.title)]
 
-    def _train(self, kind: str, training: Training, *inputs: str | Path) -> Command:
+    def _train(self, kind: str, recipe: str, changes: list[str], *inputs: str | Path) -> Command:
         """`vqaudio train`, by several ranks if asked to, which goes on where it was."""
         out = self.out / kind
-        words = ["train", kind, recipe_file(kind, training.recipe), *training.set, *inputs, "--out", out]
+        words = ["train", kind, recipe_file(kind, recipe), *changes, *inputs, "--out", out]
         words += ["--resume"] if (out / "training_state").is_dir() else []
         command = _vqaudio(*words)
         if self.ranks == 1:
@@ -145,10 +148,9 @@ class Recipe:
         ]
         models = ("--prior", self.out / "prior", "--codec", self.codec)
         for number, said in enumerate(_asked(sounds, samples)):
-            own, told = folder, ()
-            if samples.each is not None:
-                name = f"{number:03}" if samples.each == "text" else re.sub(r"[^\w.-]+", "_", said)
-                own, told = folder / name, (f"--{samples.each}", said)
+            name = f"{number:03}" if samples.each == "text" else re.sub(r"[^\w.-]+", "_", said)
+            own = folder / name if samples.each else folder
+            told = [f"--{samples.each}", said] if samples.each else []
             command = _vqaudio("sample", *models, "--out", own, "-n", str(samples.n), *how, *told)
             yield Command(command.words, own / "tokens-00000.parquet")
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from vqaudio.evaluation.sections import save_section
 
 from vqaudio.audio import read_audio
 from vqaudio.cli.terminal import run_script
@@ -25,6 +24,7 @@ from vqaudio.evaluation.likelihood import fit
 from vqaudio.evaluation.ngram import ngram_bits_per_second
 from vqaudio.evaluation.plots import save_spectrograms
 from vqaudio.evaluation.report import Picture, Player, Section, Table
+from vqaudio.evaluation.sections import save_section
 from vqaudio.files import make_folder, write_text
 from vqaudio.model_folder import load_prior
 from vqaudio.prior.layout import Layout
@@ -78,22 +78,24 @@ def part(corpus: TokenDataset, wanted: set[str]) -> tuple[list[TokenRow], list[C
 
 def likelihoods(prior: Prior, test: Sequence[TokenRow]) -> dict[str, float]:
     """Bits per second of test sounds, told nothing, and told all that the prior can be told."""
-    config = prior.config
-    told = {"label": config.labels, "speaker": config.speakers, "text": config.text_bytes}
-    keys = [name for name, known in told.items() if known]
     codes = [row.codes for row in test]
     found = {"prior, told nothing": fit(prior, codes).bits_per_second}
-    if keys:
-        # a speaker of the test split alone is none that the prior knows
+    config = prior.config
+    known: dict[str, list[str] | None] = {}
+    known |= {"label": config.labels} if config.labels else {}
+    known |= {"speaker": config.speakers} if config.speakers else {}
+    known |= {"text": None} if config.text_bytes else {}  # any
+    if known:
         said = [
             {
                 key: value
-                for key in keys
-                if (value := row.fields.get(key)) and (key == "text" or value in told[key])
+                for key, names in known.items()
+                # a speaker of the test split alone is none that the prior knows
+                if (value := row.fields.get(key)) and (names is None or value in names)
             }
             for row in test
         ]
-        found[f"prior, told {' and '.join(keys)}"] = fit(prior, codes, said).bits_per_second
+        found[f"prior, told {' and '.join(known)}"] = fit(prior, codes, said).bits_per_second
     return found
 
 

@@ -28,16 +28,21 @@ class Training(Section):
     set: list[str] = Field(default=[], description="changes: optimization.steps=2000")
 
 
-class CodecTraining(Training):
-    """The same, and the model whose weights training begins with, if any."""
+class CodecSettings(Section):
+    """The codec: a model that is there, or a recipe to train one."""
 
-    start: str | None = None
+    model: str | None = Field(default=None, description="a shipped name or a model folder")
+    recipe: str | None = Field(default=None, description="as that of the prior")
+    set: list[str] = Field(default=[], description="as that of the prior")
+    start: str | None = Field(default=None, description="the model whose weights training begins with")
 
-
-class ReadyCodec(Section):
-    """A codec that is there: a shipped name or a model folder."""
-
-    model: str
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.model is None) == (self.recipe is None):
+            raise ValueError("model: give either this or recipe")
+        if self.model is not None and (self.set or self.start):
+            raise ValueError("set: goes with recipe, as start does; a model is used as it is")
+        return self
 
 
 class Samples(Section):
@@ -67,7 +72,7 @@ class Settings(Section):
     title: str
     source: str = Field(description="where the data come from, and their licence")
     download: Download | None = None
-    codec: CodecTraining | ReadyCodec
+    codec: CodecSettings
     prior: Training
     samples: dict[str, Samples]
     evaluation: Evaluation = Evaluation()

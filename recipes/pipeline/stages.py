@@ -7,7 +7,6 @@ from typing import Any
 
 import yaml
 from commands import Command, Recipe, recipe_file
-from settings import CodecTraining, Training
 
 from vqaudio.config.reading import Loader
 
@@ -36,22 +35,20 @@ class Stage:
 def stages_of(recipe: Recipe) -> list[Stage]:
     """All stages of a recipe, in their order."""
     settings, out, given = recipe.settings, recipe.out, recipe.data
-    training = settings.codec if isinstance(settings.codec, CodecTraining) else None
-    download = settings.download.model_dump() if settings.download and not given else None
-    prepare = (recipe.folder / "prepare.py").read_text(encoding="utf-8")
+    ready = settings.codec.model
 
     def stage(
         name: str, what: str, leaves: str, commands: Callable[[], list[Command]], said: Any, after: str
     ) -> Stage:
         return Stage(name, what, [out / leaf for leaf in leaves.split()], commands, said, after.split())
 
-    stages = [
+    return [
         stage(
             "download",
             "nothing to fetch, as --data is given" if given else "fetch the data set",
             "" if given else "download",
             recipe.download,
-            download,
+            settings.download and settings.download.model_dump(),
             "",
         ),
         stage(
@@ -59,23 +56,31 @@ def stages_of(recipe: Recipe) -> list[Stage]:
             "list the sounds",
             "manifest.jsonl",
             recipe.prepare,
-            [str(given.resolve()) if given else "", prepare],
+            [str(given and given.resolve()), (recipe.folder / "prepare.py").read_text(encoding="utf-8")],
             "download",
+        ),
+        stage(
+            "codec",
+            f"nothing to train, as it is {ready}" if ready else "train the codec",
+            "" if ready else "codec",
+            recipe.train_codec,
+            [settings.codec.model_dump(), _contents("codec", settings.codec.recipe)],
+            "prepare",
         ),
         stage(
             "tokens",
             "turn the sounds into tokens",
             "tokens",
             recipe.tokenize,
-            None if training else recipe.codec,
-            "prepare codec" if training else "prepare",
+            ready,
+            "prepare codec",
         ),
         stage(
             "prior",
             "train the prior",
             "prior",
             recipe.train_prior,
-            _trained("prior", settings.prior),
+            [settings.prior.model_dump(), _contents("prior", settings.prior.recipe)],
             "tokens",
         ),
         stage(
@@ -103,20 +108,10 @@ def stages_of(recipe: Recipe) -> list[Stage]:
             "evaluation",
         ),
     ]
-    if training:
-        codec = stage(
-            "codec",
-            "train the codec",
-            "codec",
-            lambda: recipe.train_codec(training),
-            _trained("codec", training),
-            "prepare",
-        )
-        stages.insert(2, codec)
-    return stages
 
 
-def _trained(kind: str, training: Training) -> Any:
-    """All that a training depends on: its settings, and what the recipe says but for its comments."""
-    text = recipe_file(kind, training.recipe).read_text(encoding="utf-8")
-    return [training.model_dump(), yaml.load(text, Loader)]
+def _contents(kind: str, recipe: str | None) -> Any:
+    """What a recipe says, but for its comments."""
+    if recipe is None:
+        return None
+    return yaml.load(recipe_file(kind, recipe).read_text(encoding="utf-8"), Loader)
