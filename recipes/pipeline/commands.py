@@ -89,6 +89,7 @@ class Recipe:
 
     def tokenize(self) -> list[Command]:
         """Turn the sounds into tokens."""
+        self._check_samples()
         return [_vqaudio("tokenize", self.manifest, "--codec", self.codec, "--out", self.out / "tokens")]
 
     def train_prior(self) -> list[Command]:
@@ -118,13 +119,20 @@ class Recipe:
             _script(SCRIPTS / "judge_prior.py", sounds, *models, *samples, "--out", out / "prior"),
         ]
         if self.settings.evaluation.recognizer:
-            judge = SCRIPTS / "judge_words.py"
-            commands += [_script(judge, self.manifest, *codec, *samples, "--out", out / "words")]
+            words = (self.manifest, *codec, *samples, "--out", out / "words")
+            steps = str(self.settings.evaluation.recognizer_steps)
+            commands += [_script(SCRIPTS / "judge_words.py", *words, "--steps", steps)]
         return commands
 
     def summarize(self) -> list[Command]:
         """Put everything on a page."""
         return [_script(SCRIPTS / "summary.py", self.out, self.settings.title)]
+
+    def _check_samples(self) -> None:
+        """Before hours of training: whether there is what samples are to be told."""
+        sounds = read_manifest(self.manifest)
+        for samples in self.settings.samples.values():
+            _asked(sounds, samples)
 
     def _train(self, kind: str, recipe: str, changes: list[str], *inputs: str | Path) -> Command:
         """`vqaudio train`, by several ranks if asked to, which goes on where it was."""

@@ -64,6 +64,7 @@ class Evaluation(Section):
 
     sounds: Positive = Field(default=100, description="of the test split, at most")
     recognizer: bool = Field(default=False, description="train one of the labels, and let it listen")
+    recognizer_steps: Positive = Field(default=700, description="of its training, at least")
 
 
 class Settings(Section):

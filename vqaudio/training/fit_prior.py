@@ -208,9 +208,11 @@ class PriorRun:
         if not self.recipe.data.text:
             return
         texts = self.corpus.column("text")
-        sizes = {row: len(texts[row].encode()) for row in rows if texts[row] is not None}
-        longest, room = max(sizes, key=sizes.__getitem__, default=None), self.recipe.prior.text_bytes
-        if longest is not None and sizes[longest] > room:
+        sizes = {row: len(text.encode()) for row in rows if (text := texts[row]) is not None}
+        if not sizes:
+            raise UserError(f"{self.corpus.paths[0]}: no row has a text, which data.text asks for")
+        longest, room = max(sizes, key=sizes.__getitem__), self.recipe.prior.text_bytes
+        if sizes[longest] > room:
             raise UserError(
                 f"prior.text_bytes: {room} is too few for the text of {self.corpus.ids[longest]}, the "
                 f"longest one; it takes {sizes[longest]}"
