@@ -144,7 +144,7 @@ def nsynth(folder: Path) -> None:
         notes = {}
         for family in ("bass", "flute"):
             for number in range(count):
-                name = f"{family}_synthetic_{number:03}-{60 + number:03}-050"
+                name = f"{family}_{part}_{number:03}-{60 + number:03}-050"
                 notes[name] = {"instrument_family_str": family, "pitch": 60 + number, "velocity": 50}
                 sound(folder / f"nsynth-{part}" / "audio" / f"{name}.wav", 16000)
         (folder / f"nsynth-{part}" / "examples.json").write_text(json.dumps(notes))

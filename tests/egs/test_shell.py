@@ -1,0 +1,34 @@
+"""The shell scripts of the repository."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = [*sorted(ROOT.glob("egs/**/*.sh")), ROOT / ".ci" / "run"]
+RUN = (ROOT / "egs" / "fsdd" / "run.sh").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_script_is_sound(script: Path) -> None:
+    for checker in (["bash", "-n"], ["shellcheck", "--external-sources", "--source-path=SCRIPTDIR"]):
+        ran = subprocess.run([*checker, script], capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    "settings", sorted(ROOT.glob("egs/*/settings.yaml")), ids=lambda p: p.parent.name
+)
+def test_a_recipe_is_four_files_and_its_run_the_same_as_all(settings: Path) -> None:
+    recipe = settings.parent
+    names = {
+        path.name for path in recipe.iterdir() if path.suffix not in (".png", "") and path.is_file()
+    }
+    assert names == {"README.md", "prepare.py", "run.sh", "settings.yaml"}
+    run = recipe / "run.sh"
+    assert run.stat().st_mode & 0o111
+    lines = run.read_text(encoding="utf-8").splitlines()
+    assert lines[1].startswith("# ")
+    assert lines[:1] + lines[2:] == RUN[:1] + RUN[2:]
+    assert len((recipe / "prepare.py").read_text(encoding="utf-8").splitlines()) <= 60
