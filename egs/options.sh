@@ -1,3 +1,5 @@
+# shellcheck shell=bash disable=SC2154 # the script that sources this sets stage and the others
+#
 # Sourced by every run.sh: reads its options, and says which stages are wanted.
 #
 # The script first sets `options`, the names of its options, and a default for each, then sources this
@@ -22,6 +24,3 @@ done
 whole_number stage
 whole_number stop_stage
 if wanted 1 && [ -z "$data" ]; then fail "--data: give the folder of the data set"; fi
-for layout in ${layouts:-}; do
-    case $layout in flat | delay | cascade) ;; *) fail "--layouts: $layout is none of flat, delay, cascade" ;; esac
-done

@@ -9,7 +9,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 options="data other out prior codec stage stop_stage"
-data= other= out=runs/anomaly prior=speech-16k-prior codec= stage=1 stop_stage=4
+data='' other='' out=runs/anomaly prior=speech-16k-prior codec='' stage=1 stop_stage=4
 . "$here/../options.sh"
 models=(--prior "$prior" ${codec:+--codec "$codec"})
 

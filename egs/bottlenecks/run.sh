@@ -10,7 +10,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 options="data out variants jobs stage stop_stage"
-data= out=runs/bottlenecks variants=$here/variants.txt jobs=1 stage=1 stop_stage=3
+data='' out=runs/bottlenecks variants=$here/variants.txt jobs=1 stage=1 stop_stage=3
 . "$here/../options.sh"
 whole_number jobs
 [ -f "$variants" ] || fail "--variants: $variants: no such file"

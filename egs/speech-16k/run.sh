@@ -10,7 +10,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 recipes=$here/../../recipes
 options="data out stage stop_stage"
-data= out=runs/speech-16k stage=1 stop_stage=7
+data='' out=runs/speech-16k stage=1 stop_stage=7
 . "$here/../options.sh"
 mkdir -p "$out"
 
