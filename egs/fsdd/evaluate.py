@@ -32,7 +32,7 @@ from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.corpus.manifest import Sound, read_manifest
 from vqaudio.evaluation.code_use import codebook_use, entropy_bits_per_second
 from vqaudio.evaluation.plots import save_codebook_use, save_spectrograms
-from vqaudio.evaluation.recognizer import recognizer_of
+from vqaudio.evaluation.recognizer_training import recognizer_of
 from vqaudio.evaluation.report import Picture, Section, Table, write_page
 from vqaudio.evaluation.words import resynthesis
 from vqaudio.files import make_folder, write_text
