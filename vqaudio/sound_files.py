@@ -80,6 +80,22 @@ def read_blocks(
             yield block, file.samplerate
 
 
+def sound_seconds(path: AnyPath) -> float:
+    """How long a sound file is: by its header, or by reading it where that does not say.
+
+    Raises:
+        UserError: it is missing, no sound, or cut short; other damage shows when it is read.
+    """
+    with _open(path) as file:
+        _check_header(path, file)
+        rate = file.samplerate
+        if _is_counted(path, file):
+            if file.format == "FLAC":  # its header does not tell that the rest is missing
+                _check_end(path, file)
+            return file.frames / rate
+    return sum(len(block) for block, _ in read_blocks(path)) / rate
+
+
 def native_name(path: AnyPath) -> AnyPath | bytes:
     """A path as soundfile takes it: where file names are bytes, they need not be those of a text."""
     return os.fsencode(path) if os.name == "posix" else path
@@ -188,6 +204,17 @@ def _check_header(path: AnyPath, file: soundfile.SoundFile) -> None:
             f"{path}: {file.channels} channels, of which {MOST_CHANNELS} can be mixed down at most; "
             "choose from them"
         )
+
+
+def _check_end(path: AnyPath, file: soundfile.SoundFile) -> None:
+    """Refuse a file whose last sample cannot be reached."""
+    try:
+        file.seek(file.frames - 1)
+        whole = len(file.read(1, dtype="float32")) == 1
+    except soundfile.LibsndfileError:
+        whole = False
+    if not whole:
+        raise UserError(f"{path}: truncated; copy or download it again")
 
 
 def _promises_more(notes: str) -> bool:

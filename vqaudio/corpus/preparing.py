@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import soundfile
-
 from vqaudio.corpus.manifest import Sound
 from vqaudio.errors import UserError
+from vqaudio.sound_files import sound_seconds
 
 DEPTH = 2  # how far below the folder given a data set is looked for
 SHOWN = 5  # names of what was found instead
@@ -52,17 +51,29 @@ def hashed_split(name: str, validation: float = 0.05, test: float = 0.05) -> str
     return "validation" if place < test + validation else "train"
 
 
+def read_text(path: Path) -> str:
+    """What a file of text says, such as the transcript of one sound.
+
+    Raises:
+        UserError: it is missing, or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").strip()
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; is the download complete?") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); see that it can be") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; fetch it again") from None
+
+
 def read_rows(path: Path, separator: str, columns: int) -> Iterator[list[str]]:
     """The lines of a listing, each as at least so many columns.
 
     Raises:
-        UserError: the line that has fewer, or is not UTF-8.
+        UserError: the file cannot be read, or a line has fewer.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         cells = line.split(separator)
         if len(cells) < columns:
             raise UserError(f"{path}:{number}: {len(cells)} columns, not {columns}; fetch it again")
@@ -97,16 +108,28 @@ def measured(sounds: Sequence[Sound]) -> Iterator[Sound]:
     def duration(sound: Sound) -> float:
         if sound.duration_seconds is not None:
             return sound.duration_seconds
-        try:
-            return float(soundfile.info(sound.audio).duration) - sound.start_seconds
-        except (soundfile.SoundFileError, OSError):
-            raise UserError(
-                f"{sound.audio}: no sound that can be read; is the download complete?"
-            ) from None
+        return sound_seconds(sound.audio) - sound.start_seconds
 
     with ThreadPoolExecutor() as pool:
         for sound, seconds in zip(sounds, pool.map(duration, sounds), strict=True):
             yield Sound(sound.id, sound.audio, sound.start_seconds, seconds, sound.fields)
+
+
+def pieces(sound: Sound, seconds: float) -> Iterator[Sound]:
+    """A recording as clips of about this length, where it is longer than one and a half.
+
+    Args:
+        sound: whose duration is known.
+        seconds: that a clip lasts, to a half more or less.
+    """
+    whole = sound.duration_seconds or 0.0
+    count = max(1, round(whole / seconds))
+    if count == 1:
+        yield sound
+        return
+    for number in range(count):
+        start, name = sound.start_seconds + number * whole / count, f"{sound.id}/{number:04}"
+        yield Sound(name, sound.audio, start, whole / count, sound.fields)
 
 
 def summary(sounds: Sequence[Sound]) -> str:

@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# LibriSpeech: many readers, a codec and a prior that is told text and speaker: run.sh --help.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+exec python "$here/../../recipes/pipeline" "$here" "$@"

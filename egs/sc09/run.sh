@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# SC09: ten spoken digits of thousands of speakers, judged as the field does: run.sh --help.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+exec python "$here/../../recipes/pipeline" "$here" "$@"
