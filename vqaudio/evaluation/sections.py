@@ -1,68 +1,65 @@
-"""Sections of a page in files, so that one program finds and another puts together."""
+"""Sections of a page, kept in folders: what several programs found is put together later."""
 
-import json
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from vqaudio.errors import UserError
-from vqaudio.evaluation.report import Folded, Part, Picture, Player, Section, Table
+from vqaudio.evaluation.report import Folded, Part, Picture, Player, Section
 from vqaudio.files import write_text
 
-NAME = "section.json"
+SECTION = "section.json"
+_JSON = TypeAdapter(Section)
 
 
 def save_section(folder: Path, section: Section) -> None:
-    """Write `section.json` into a folder; files that it shows are named relative to the folder.
+    """Write `section.json`, with the paths of sounds and pictures relative to the folder.
+
+    Args:
+        folder: made if it is not there.
+        section: what it names has to stay where it is, as seen from the folder.
 
     Raises:
         UserError: it cannot be written.
     """
-    values = {"heading": section.heading, "parts": [_plain(part, folder) for part in section.parts]}
-    write_text(folder / NAME, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+    here = folder.resolve()
+    kept = _moved(section, lambda path: Path(os.path.relpath(path.resolve(), here)))
+    write_text(folder / SECTION, _JSON.dump_json(kept, indent=1).decode() + "\n")
 
 
 def load_section(folder: Path) -> Section:
     """Read what `save_section` wrote.
 
     Raises:
-        UserError: there is none, or it is something else.
+        UserError: there is none, or it is damaged.
     """
-    path = folder / NAME
+    path = folder / SECTION
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return Section(values["heading"], [_part(value, folder) for value in values["parts"]])
+        section = _JSON.validate_json(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); evaluate first") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise UserError(f"{path}: not a section of a page; evaluate again") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); make it again") from None
+    except ValidationError as error:
+        raise UserError(
+            f"{path}: not a section of a page ({error.errors()[0]['msg']}); make it again"
+        ) from None
+    return _moved(section, lambda there: (folder / there).resolve())
 
 
-def _plain(part: Part, folder: Path) -> Any:
-    match part:
-        case str():
-            return part
-        case Table(columns, rows):
-            return {"columns": list(columns), "rows": [list(row) for row in rows]}
-        case Picture(caption, image):
-            return {"caption": caption, "image": os.path.relpath(image, folder)}
-        case Player(caption, audio, picture):
-            drawn = None if picture is None else os.path.relpath(picture, folder)
-            return {"caption": caption, "audio": os.path.relpath(audio, folder), "picture": drawn}
-        case Folded(title, parts):
-            return {"title": title, "parts": [_plain(inner, folder) for inner in parts]}
+def _moved(section: Section, move: Callable[[Path], Path]) -> Section:
+    """The same section with other paths."""
 
+    def moved(part: Part) -> Part:
+        match part:
+            case Player():
+                picture = None if part.picture is None else move(part.picture)
+                return replace(part, audio=move(part.audio), picture=picture)
+            case Picture():
+                return replace(part, image=move(part.image))
+            case Folded():
+                return replace(part, parts=[moved(one) for one in part.parts])
+        return part
 
-def _part(value: Any, folder: Path) -> Part:
-    match value:
-        case str():
-            return value
-        case {"columns": columns, "rows": rows}:
-            return Table(columns, rows)
-        case {"caption": caption, "image": image}:
-            return Picture(caption, folder / image)
-        case {"caption": caption, "audio": audio, "picture": picture}:
-            return Player(caption, folder / audio, picture and folder / picture)
-        case {"title": title, "parts": parts}:
-            return Folded(title, [_part(inner, folder) for inner in parts])
-    raise ValueError(value)
+    return replace(section, parts=[moved(part) for part in section.parts])
