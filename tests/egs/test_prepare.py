@@ -312,6 +312,20 @@ def test_a_folder_without_sounds_is_named(tmp_path: Path, out: Path) -> None:
     assert error.startswith(f"error: {data}: 0 sounds that can be read; ")
 
 
+@pytest.mark.parametrize("codec", ["{model: speech-16k}", "{recipe: speech-16k}"])
+def test_texts_that_a_data_set_has_not_are_asked_for_before_anything_is_trained(
+    codec: str, tmp_path: Path
+) -> None:
+    data = tree("folder", tmp_path / "data")
+    (data / "a" / "broken.wav").unlink()
+    changes = [f"codec={codec}", "samples={texts: {each: text}}"]
+    words = ["bash", EGS / "folder" / "run.sh", "--data", data, "--out", tmp_path / "out", *changes]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr.splitlines()[-1].startswith("error: samples: told each text, but no sound ")
+    assert not {"codec", "tokens"} & {path.name for path in (tmp_path / "out").iterdir()}
+
+
 def test_pieces_are_of_one_length_and_leave_nothing_out() -> None:
     cut = list(pieces(Sound("a", "a.wav", 1.0, 100.0, {"split": "test"}), 30.0))
     assert [piece.id for piece in cut] == ["a/0000", "a/0001", "a/0002"]

@@ -198,6 +198,13 @@ def test_labels_that_are_not_there_cannot_be_learned(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_texts_that_are_not_there_cannot_be_learned(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "tokens", 30)
+    recipe = make_recipe(2, data__text=True, prior__text_bytes=8)
+    with pytest.raises(UserError, match=r"no row has a text, which data\.text asks for"):
+        fit_prior(recipe, tmp_path / "tokens", tmp_path / "out")
+
+
 @pytest.mark.parametrize("layout", ["delay", "cascade"])
 def test_other_layouts_learn_their_source_too(tmp_path: Path, layout: str) -> None:
     write_corpus(tmp_path / "tokens", 1000)
