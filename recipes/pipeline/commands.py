@@ -81,6 +81,7 @@ class Recipe:
 
     def train_codec(self) -> list[Command]:
         """Train the codec, unless it is there."""
+        self._check_samples()
         codec = self.settings.codec
         start = ["--from", codec.start] if codec.start else []
         if codec.recipe is None:
@@ -89,7 +90,7 @@ class Recipe:
 
     def tokenize(self) -> list[Command]:
         """Turn the sounds into tokens."""
-        self._check_samples()
+        self._check_samples()  # if no codec was trained
         return [_vqaudio("tokenize", self.manifest, "--codec", self.codec, "--out", self.out / "tokens")]
 
     def train_prior(self) -> list[Command]:
