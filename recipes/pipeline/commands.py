@@ -120,8 +120,8 @@ class Recipe:
         ]
         if self.settings.evaluation.recognizer:
             steps = self.settings.evaluation.recognizer_steps
-            words = (self.manifest, *codec, *samples, "--out", out / "words")
-            words += () if steps is None else ("--steps", str(steps))
+            how = () if steps is None else ("--steps", str(steps))
+            words = (self.manifest, *codec, *samples, "--out", out / "words", *how)
             commands += [_script(SCRIPTS / "judge_words.py", *words)]
         return commands
 
