@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 	$(BIN)/vqaudio demo $(if $(AUDIO),"$(AUDIO)") --out "$(OUT)"
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -120,9 +120,10 @@ class Recipe:
             _script(SCRIPTS / "judge_prior.py", sounds, *models, *samples, "--out", out / "prior"),
         ]
         if self.settings.evaluation.recognizer:
-            words = (self.manifest, *codec, *samples, "--out", out / "words")
-            steps = str(self.settings.evaluation.recognizer_steps)
-            commands += [_script(SCRIPTS / "judge_words.py", *words, "--steps", steps)]
+            steps = self.settings.evaluation.recognizer_steps
+            how = () if steps is None else ("--steps", str(steps))
+            words = (self.manifest, *codec, *samples, "--out", out / "words", *how)
+            commands += [_script(SCRIPTS / "judge_words.py", *words)]
         return commands
 
     def summarize(self) -> list[Command]:

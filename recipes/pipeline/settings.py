@@ -64,7 +64,7 @@ class Evaluation(Section):
 
     sounds: Positive = Field(default=100, description="of the test split, at most")
     recognizer: bool = Field(default=False, description="train one of the labels, and let it listen")
-    recognizer_steps: Positive = Field(default=700, description="of its training, at least")
+    recognizer_steps: Positive | None = Field(default=None, description="of its training")
 
 
 class Settings(Section):

@@ -10,6 +10,7 @@ import pytest
 
 from tests.models import coloured_noise
 from vqaudio.audio import write_audio
+from vqaudio.evaluation.recognizer import Recognizer, RecognizerConfig
 
 RECIPE = Path(__file__).parents[2] / "egs" / "bottlenecks"
 SHORT = "optimization.steps=4 warm_start_steps=1 data.crops=2"
@@ -29,6 +30,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index in range(65):
         write_audio(folder / "data" / "kathleen" / f"{index:02}.wav", coloured_noise(1, 8000)[0], 8000)
     (folder / "variants.txt").write_text(VARIANTS, encoding="utf-8")
+    # what it hears means nothing here, and training one takes long
+    Recognizer(RecognizerConfig(["0", "1"], 8000)).save(folder / "run" / "evaluation")
     return folder
 
 

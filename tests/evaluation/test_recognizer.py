@@ -32,13 +32,13 @@ def words(count: int, seed: int) -> tuple[list[torch.Tensor], list[str]]:
 
 @pytest.fixture(scope="module")
 def recognizer() -> Recognizer:
-    return train_recognizer(*words(30, seed=1000), RATE, steps=80)
+    return train_recognizer(*words(30, seed=1000), RATE, steps=150)
 
 
 def test_it_learns_words_it_has_not_heard(recognizer: Recognizer) -> None:
     sounds, labels = words(60, seed=0)
     heard = recognizer.recognize(sounds, RATE)
-    assert heard.accuracy(labels) >= 0.9
+    assert heard.accuracy(labels) >= 0.95
     assert heard.log_probabilities.shape == (60, 3)
     assert heard.log_probabilities.exp().sum(1) == pytest.approx(torch.ones(60), abs=1e-5)
     assert heard.features.shape == (60, recognizer.config.features)
@@ -52,7 +52,7 @@ def test_neither_silence_round_a_word_nor_gain_changes_the_answer(recognizer: Re
             0.01 * torch.cat([torch.zeros(int(before * RATE)), sound, torch.zeros(int(after * RATE))])
             for sound in sounds
         ]
-        assert recognizer.recognize(padded, RATE).accuracy(labels) >= 0.9
+        assert recognizer.recognize(padded, RATE).accuracy(labels) >= 0.95
 
 
 def test_an_answer_depends_on_the_sound_alone(recognizer: Recognizer) -> None:
@@ -65,7 +65,7 @@ def test_an_answer_depends_on_the_sound_alone(recognizer: Recognizer) -> None:
 def test_other_rates_are_resampled(recognizer: Recognizer) -> None:
     sounds, labels = words(30, seed=0)
     doubled = [resample(sound[None], RATE, 2 * RATE)[0] for sound in sounds]
-    assert recognizer.recognize(doubled, 2 * RATE).accuracy(labels) >= 0.9
+    assert recognizer.recognize(doubled, 2 * RATE).accuracy(labels) >= 0.95
 
 
 @pytest.mark.parametrize("length", [1, 10, 800, 16000])
