@@ -72,10 +72,14 @@ def run(name: str, where: Path) -> Ran:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Ran]]]:
-    """All recipes, two at a time."""
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Ran]]]:
+    """The recipes of the tests that are chosen, two at a time."""
+    chosen = [name for name in RECIPES if any(f"[{name}]" in i.nodeid for i in request.session.items)]
     with ThreadPoolExecutor(2) as pool:
-        yield {name: pool.submit(run, name, tmp_path_factory.mktemp(name)) for name in RECIPES}
+        yield {name: pool.submit(run, name, tmp_path_factory.mktemp(name)) for name in chosen}
+        pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.parametrize("name", RECIPES)
