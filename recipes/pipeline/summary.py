@@ -11,7 +11,6 @@ import platform
 from pathlib import Path
 
 import torch
-from vqaudio.evaluation.sections import load_section
 
 from vqaudio.cli.terminal import run_script, say
 from vqaudio.corpus.manifest import read_manifest
@@ -19,6 +18,7 @@ from vqaudio.corpus.preparing import summary as count_sounds
 from vqaudio.errors import UserError
 from vqaudio.evaluation.evaluation_folder import read_summary
 from vqaudio.evaluation.report import Part, Section, Table, write_page
+from vqaudio.evaluation.sections import load_section
 from vqaudio.evaluation.summary_table import summary_table
 from vqaudio.files import write_text
 
