@@ -1,6 +1,8 @@
 """Small sounds that the tests share."""
 
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,9 @@ import vqaudio.codec.native
 import vqaudio.prior.native
 from tests.browser import NO_CHROMIUM, SCREENSHOTS, Window, chromium, open_window
 from tests.sounds import WavMaker, tone
+
+# scripts call `python` and `vqaudio`: those of this environment, activated or not
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 # nothing is timed in tests: machines are busy
 settings.register_profile("untimed", deadline=None)

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -208,6 +209,19 @@ def test_mistakes_are_one_line(tmp_path: Path, words: list[str], said: str) -> N
     assert said in ran.stderr
     assert ran.stderr.count("\n") == 1
     assert not (tmp_path / "exp").exists()
+
+
+def test_a_python_without_the_package_is_named(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-I", "-S", str(ROOT / "recipes" / "pipeline"), "egs/fsdd"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert ran.returncode == 2
+    assert "has no vqaudio; activate its environment" in ran.stderr
+    assert ran.stderr.count("\n") == 1
 
 
 def test_a_failed_command_is_named_by_its_own_line(tmp_path: Path) -> None:
