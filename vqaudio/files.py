@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,33 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+@contextmanager
+def locked(folder: str | os.PathLike[str]) -> Iterator[int]:
+    """Make a folder and have it to oneself.
+
+    Args:
+        folder: where nobody else is to write.
+
+    Yields:
+        A file descriptor: as long as this process has it open, or one that it was passed on to, nobody
+        else has the folder.
+
+    Raises:
+        UserError: it cannot be made, or another run has it.
+    """
+    path = make_folder(folder)
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(f"{path}: another run is writing there; wait for it, or stop it") from None
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def whole_lines(path: Path) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from stages import Stage
 
 from vqaudio.cli.terminal import note
 from vqaudio.errors import UserError
-from vqaudio.files import make_folder, write_text
+from vqaudio.files import locked, make_folder, write_text
 
 SOME_FAILED = 3  # a verb's exit status where some inputs of many failed, and the ledger says which
 State = Literal["complete", "stopped", "changed", "to do"]
@@ -89,19 +89,12 @@ class Runner:
                         f"begin with --stage {before}"
                     )
             title = f"stage {numbers[stage.name]}, {stage.name}"
-            match self.state(stage):
-                case "complete":
-                    note(f"{title}: {'complete, passed over' if stage.leaves else stage.what}")
-                    continue
-                case "changed":
-                    self._put_away(stage)
-                    note(f"{title}: its settings or inputs have changed; what it left is in "
-                         f"{self.out / 'replaced'}")  # fmt: skip
-                case "stopped":
-                    note(f"{title}: goes on")
-                case "to do":
-                    note(f"{title}: {stage.what}")
-            self._run(stage)
+            if self.state(stage) == "complete":
+                note(f"{title}: {'complete, passed over' if stage.leaves else stage.what}")
+                continue
+            with locked(self.out / "stages") as lock:
+                self._prepare(stage, title)
+                self._run(stage, lock)
 
     def stamp(self, name: str) -> Stamp | None:
         """What is known of a stage, if it was begun."""
@@ -115,7 +108,19 @@ class Runner:
                 f"{path}: cannot be read ({error}); delete it, to do the stage again"
             ) from None
 
-    def _run(self, stage: Stage) -> None:
+    def _prepare(self, stage: Stage, title: str) -> None:
+        """Say what is to be done, and put away what is out of date."""
+        match self.state(stage):
+            case "changed":
+                self._put_away(stage)
+                old = self.out / "replaced"
+                note(f"{title}: its settings or inputs have changed; what it left is in {old}")
+            case "stopped":
+                note(f"{title}: goes on")
+            case _:
+                note(f"{title}: {stage.what}")
+
+    def _run(self, stage: Stage, lock: int) -> None:
         before = self.stamp(stage.name)
         key, began = self._key(stage), time.monotonic()
         spent = before.seconds if before is not None and before.key == key else 0.0
@@ -124,7 +129,7 @@ class Runner:
         lines = [shlex.join(command.words) for command in commands]
         try:
             for command, line in zip(commands, lines, strict=True):
-                _call(command, line)
+                _call(command, line, lock)
         finally:
             seconds = round(spent + time.monotonic() - began, 1)
             self._write(stage.name, Stamp(key, False, "", seconds, lines))
@@ -152,14 +157,14 @@ class Runner:
         return self.out / "stages" / f"{name}.json"
 
 
-def _call(command: Command, line: str) -> None:
-    """Run a command, unless what it writes is there."""
+def _call(command: Command, line: str, lock: int) -> None:
+    """Run a command, unless what it writes is there; it keeps the lock even if this process is killed."""
     if command.product is not None:
         if command.product.exists():
             return
         shutil.rmtree(command.product.parent, ignore_errors=True)
     note(f"$ {line}")
-    status = subprocess.run(command.executable(), check=False).returncode
+    status = subprocess.run(command.executable(), check=False, pass_fds=[lock]).returncode
     if status < 0:
         note(f"error: {command.words[0]} was killed (signal {-status}); run the same again, to go on")
         status = 128 - status

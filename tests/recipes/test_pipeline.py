@@ -144,6 +144,25 @@ def test_killed_in_every_stage_it_goes_on_to_the_same_results(
     assert products(out) == products(whole)
 
 
+def test_what_a_killed_run_has_started_is_waited_for(
+    whole: Path, data: Path, tiny: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "exp"
+    words = command("--data", data, "--out", out, *tiny)
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (out / "stages" / "codec.json").exists():
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.kill()  # it alone: its training goes on
+    process.wait()
+    ran = run("--data", data, "--out", out, *tiny)
+    assert ran.returncode == 2
+    assert "another run is writing there" in ran.stderr.splitlines()[-1]
+    while run("--data", data, "--out", out, *tiny).returncode == 2:
+        time.sleep(0.5)
+    assert products(out) == products(whole)
+
+
 def test_a_changed_setting_runs_again_what_depends_on_it(
     whole: Path, data: Path, tiny: list[str], tmp_path: Path
 ) -> None:

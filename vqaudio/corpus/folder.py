@@ -1,6 +1,5 @@
 """A token folder while it is being filled: its shards and its ledger, in step."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from vqaudio.audio import AnyPath
 from vqaudio.codes import Codes
 from vqaudio.corpus.ledger import (
     LEDGER_NAME,
@@ -35,7 +33,7 @@ from vqaudio.corpus.shards import (
     read_spec,
 )
 from vqaudio.errors import UserError, printable
-from vqaudio.files import make_folder, replacing
+from vqaudio.files import replacing
 from vqaudio.prior.model import CodecSpec
 
 ROWS_PER_SHARD = 1024
@@ -244,26 +242,6 @@ class TokenFolder:
         return UserError(
             f"{self.folder}: made of other inputs ({what}); give the same ones, or choose another folder"
         )
-
-
-@contextmanager
-def locked(folder: AnyPath) -> Iterator[Path]:
-    """Make a folder and have it to oneself for as long as the process lives.
-
-    Raises:
-        UserError: it cannot be made, or another run has it.
-    """
-    path = make_folder(folder)
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise UserError(f"{path}: another run is writing there; wait for it, or stop it") from None
-    try:
-        yield path
-    finally:
-        os.close(handle)
 
 
 def _number(shard: str) -> int:

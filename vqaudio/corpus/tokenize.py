@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from vqaudio.audio import RESAMPLER, AnyPath
@@ -13,11 +14,12 @@ from vqaudio.codec.model import Codec
 from vqaudio.codec.window_encoder import EXACT, Arithmetic, WindowEncoder
 from vqaudio.codes import Codes
 from vqaudio.corpus.encoding import Failure, Result, Results, Work
-from vqaudio.corpus.folder import TokenFolder, locked
+from vqaudio.corpus.folder import TokenFolder
 from vqaudio.corpus.local import encode_by_workers, encode_here, encode_on_device
 from vqaudio.corpus.manifest import Sound
 from vqaudio.corpus.processes import fitting_workers
 from vqaudio.errors import UserError
+from vqaudio.files import locked
 from vqaudio.prior.model import CodecSpec
 
 MOST_REASONS = 10  # that a summary tells in full
@@ -121,8 +123,8 @@ def tokenize(
     watch = watch or Watch()
     spec = CodecSpec(codec.sample_rate, codec.hops, codec.codebook_sizes, codec.fingerprint)
     settings = {"resampler": RESAMPLER} | WindowEncoder(codec, arithmetic=arithmetic).settings
-    with locked(out) as path:
-        folder = TokenFolder(path, spec, settings, sounds)
+    with locked(out):
+        folder = TokenFolder(Path(out), spec, settings, sounds)
         missing = list(folder.missing())
         summary = Summary(len(sounds), skipped=len(sounds) - len(missing))
         watch.began(missing)
