@@ -158,7 +158,7 @@ class Runner:
 
 
 def _call(command: Command, line: str, lock: int) -> None:
-    """Run a command, unless what it writes is there; it keeps the lock even if this process is killed."""
+    """Run a command, unless what it writes is there; it keeps the lock if this process is killed."""
     if command.product is not None:
         if command.product.exists():
             return
