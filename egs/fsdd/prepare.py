@@ -2,8 +2,8 @@
 
     python egs/fsdd/prepare.py DATA MANIFEST
 
-DATA holds `recordings/{digit}_{speaker}_{index}.wav`. The test split is the data set's own: index 0-4 of
-each speaker and digit. Index 5 and 6 are for validation.
+DATA holds `{digit}_{speaker}_{index}.wav`, or a folder below it does. The test split is the data set's
+own: index 0-4 of each speaker and digit. Index 5 and 6 are for validation.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from pathlib import Path
 from vqaudio.cli.prepare import prepare
 from vqaudio.corpus.manifest import Sound
 
-EXPECTS = "recordings/[0-9]_*_[0-9]*.wav"
+EXPECTS = "[0-9]_*_[0-9]*.wav"
 
 
 def split_of(index: int) -> str:
