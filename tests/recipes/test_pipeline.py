@@ -249,8 +249,7 @@ def test_a_failed_command_is_named_by_its_own_line(tmp_path: Path) -> None:
     assert ran.returncode == 2
     errors = [line for line in ran.stderr.splitlines() if "error" in line]
     assert errors == [
-        "error: data: expected [0-9]_*_[0-9]*.wav, found nothing; give the data set's "
-        "folder, unpacked"
+        "error: data: expected [0-9]_*_[0-9]*.wav, found nothing; give the data set's folder, unpacked"
     ]
 
 
