@@ -6,17 +6,7 @@ DATA holds `metadata.csv`, lines of `id|word`, and `audio/{id}.flac`. A hash of 
 clips for validation and 5 % for the test split: who spoke them is not told.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
-from vqaudio.cli.prepare import prepare
-from vqaudio.corpus.manifest import Sound
-from vqaudio.corpus.preparing import listed
-
-
-def sounds(data: Path) -> Iterator[Sound]:
-    return listed(data / "metadata.csv", "audio/{}.flac", "label")
-
+from vqaudio.cli.prepare import prepare_listed
 
 if __name__ == "__main__":
-    prepare(sounds, expects=["metadata.csv", "audio/*.flac"])
+    prepare_listed("metadata.csv", "audio/{}.flac", "label")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sampled import SHARD
 from settings import Samples, Settings
 
 from vqaudio.corpus.manifest import Sound, read_manifest
@@ -162,7 +163,7 @@ class Recipe:
             own = folder / name if samples.each else folder
             told = [f"--{samples.each}", said] if samples.each else []
             command = _vqaudio("sample", *models, "--out", own, "-n", str(samples.n), *how, *told)
-            yield Command(command.words, own / "tokens-00000.parquet")
+            yield Command(command.words, own / SHARD)
 
 
 def recipe_file(kind: str, recipe: str) -> Path:

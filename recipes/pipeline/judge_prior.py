@@ -7,11 +7,12 @@ Writes OUT/results.json, and OUT/section.json for the summary.
 
 import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sampled import sampled_folders
 
 from vqaudio.audio import read_audio
 from vqaudio.cli.terminal import run_script
@@ -46,7 +47,7 @@ def main(
     model = load_prior(prior)
     corpus = TokenDataset(tokens)
     test, train = part(corpus, {sound.id for sound in read_manifest(sounds)})
-    folders = sorted(path.parent for path in samples.rglob("tokens-00000.parquet"))
+    kinds = sampled_folders(samples)
     unheard = [row.codes for row in test]
     layout = Layout("flat", corpus.hops, corpus.codebook_sizes)
     results = {
@@ -57,11 +58,11 @@ def main(
         },
         "longest copies, seconds": {
             "test": copied(unheard[:COMPARED], train),
-            **{kind: copied(found, train) for kind, found in sampled(folders, samples)},
+            **{kind: copied(some_codes(own), train) for kind, own in kinds.items()},
         },
     }
     write_text(out / "results.json", json.dumps(results, indent=1, allow_nan=False))
-    save_section(out, Section("The prior", [*tables(results), *heard(folders, samples, out)]))
+    save_section(out, Section("The prior", [*tables(results), *heard(kinds, samples, out)]))
 
 
 def part(corpus: TokenDataset, wanted: set[str]) -> tuple[list[TokenRow], list[Codes]]:
@@ -99,14 +100,10 @@ def likelihoods(prior: Prior, test: Sequence[TokenRow]) -> dict[str, float]:
     return found
 
 
-def sampled(folders: Sequence[Path], samples: Path) -> Iterator[tuple[str, list[Codes]]]:
-    """The codes of each kind of samples, some of those that are many."""
-    kinds: dict[str, list[Path]] = {}
-    for folder in folders:
-        kinds.setdefault(folder.relative_to(samples).parts[0], []).append(folder)
-    for kind, own in kinds.items():
-        codes = [row.codes for folder in own for row in TokenDataset(folder)]
-        yield kind, codes[:: -(-len(codes) // COMPARED)]
+def some_codes(folders: Sequence[Path]) -> list[Codes]:
+    """The codes of the samples in some folders, not all if they are many."""
+    codes = [row.codes for folder in folders for row in TokenDataset(folder)]
+    return codes[:: -(-len(codes) // COMPARED)]
 
 
 def copied(sounds: Sequence[Codes], train: Sequence[Codes]) -> dict[str, float]:
@@ -131,8 +128,9 @@ def tables(results: dict[str, Any]) -> list[Table]:
     ]
 
 
-def heard(folders: Sequence[Path], samples: Path, out: Path) -> list[Picture | Player]:
+def heard(kinds: dict[str, list[Path]], samples: Path, out: Path) -> list[Picture | Player]:
     """Some samples of every folder to listen to, and a picture of the first."""
+    folders = [folder for own in kinds.values() for folder in own]
     paths = [path for folder in folders for path in sorted(folder.glob("*.wav"))[:PLAYED]][:PLAYERS]
     shown, rate = [], 0
     for path in paths[:PICTURED]:

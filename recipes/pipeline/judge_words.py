@@ -3,9 +3,8 @@
 python recipes/pipeline/judge_words.py MANIFEST --codec MODEL --samples DIR --out DIR [--steps N]
 
 One recognizer is trained on the labels of the training split, and one on its speakers where some of
-them speak in the test split too. DIR/<kind> or DIR/<kind>/<asked for> are folders of `vqaudio
-sample`. Writes OUT/recognizer and OUT/speakers, which are used again; OUT/results.json; and
-OUT/section.json for the summary.
+them speak in the test split too. Writes OUT/recognizer and OUT/speakers, which are used again;
+OUT/results.json; and OUT/section.json for the summary.
 """
 
 import json
@@ -18,6 +17,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from rich.progress import Progress
+from sampled import sampled_folders
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -102,14 +102,12 @@ class Listener:
 class Samples:
     """A kind of samples, with what was asked for as fields."""
 
-    def __init__(self, folder: Path, sample_rate: int) -> None:
-        self.kind = folder.name
-        shards = [folder / "tokens-00000.parquet", *sorted(folder.glob("*/tokens-00000.parquet"))]
+    def __init__(self, kind: str, folders: Sequence[Path], sample_rate: int) -> None:
+        self.kind = kind
         self.sounds = [
-            Sound(row.id, shard.parent / f"{row.id}.wav", fields=row.fields)
-            for shard in shards
-            if shard.exists()
-            for row in TokenDataset(shard)
+            Sound(row.id, folder / f"{row.id}.wav", fields=row.fields)
+            for folder in folders
+            for row in TokenDataset(folder)
         ]
         self.audio = Words(self.sounds, sample_rate)
 
@@ -171,8 +169,8 @@ def shared(what: str, train: Sequence[Sound], test: Sequence[Sound]) -> set[str]
 
 def read_samples(folder: Path, sample_rate: int) -> list[Samples]:
     """The kinds of samples in a folder."""
-    found = [Samples(path, sample_rate) for path in sorted(folder.glob("*/"))]
-    kinds = [kind for kind in found if kind.sounds]
+    found = sampled_folders(folder).items()
+    kinds = [Samples(kind, folders, sample_rate) for kind, folders in found]
     if not kinds:
         raise UserError(f"{folder}: no folders of `vqaudio sample`; sample some, or leave --samples out")
     return kinds

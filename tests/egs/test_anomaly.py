@@ -1,7 +1,6 @@
 """The recipe of anomalies, from sounds to a table, on small sounds and models."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,11 +33,7 @@ def models(tmp_path: Path) -> list[str]:
 
 def run(*words: str | Path) -> None:
     command = ["bash", RECIPE / "run.sh", *words]
-    # The recipe calls `python` and `vqaudio`: those of this environment, activated or not.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    ran = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, env={**os.environ, "PATH": path}
-    )
+    ran = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vqaudio.cli.terminal import progress, run_script, say
 from vqaudio.corpus.manifest import Sound, write_manifest
-from vqaudio.corpus.preparing import find_root, measured, summary
+from vqaudio.corpus.preparing import find_root, listed, measured, summary
 from vqaudio.errors import UserError
 
 
@@ -28,3 +28,14 @@ def prepare(sounds: Callable[[Path], Iterable[Sound]], expects: Sequence[str]) -
         say(f"{manifest}: {summary(complete)}")
 
     run_script(main)
+
+
+def prepare_listed(listing: str, audio: str, field: str) -> None:
+    """Look for a data set that lists its sounds in lines of `id|what`, and write their manifest.
+
+    Args:
+        listing: the file of lines.
+        audio: the path of a sound, with `{}` for its id.
+        field: of the manifest, for what a line says last.
+    """
+    prepare(lambda data: listed(data / listing, audio, field), expects=[listing, audio.format("*")])
