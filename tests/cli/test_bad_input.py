@@ -280,6 +280,9 @@ def test_the_model_to_begin_with_is_looked_at_first(
     assert_one_line(program(*words, "--from", "nosuch"), "nosuch: neither a model folder nor")
     assert_one_line(program(*words, "--from", models.prior), "a codec is needed")
     assert_one_line(program(*words, "--from", models.codec), "nowhere.yaml")
+    words = ["train", "prior", "nowhere.yaml", "--tokens", "nowhere", "--out", tmp_path / "new"]
+    assert_one_line(program(*words, "--from", models.codec), "a prior is needed")
+    assert_one_line(program(*words, "--from", models.prior), "nowhere.yaml")
 
 
 @pytest.mark.parametrize("words", [[], ["train"]])

@@ -29,7 +29,7 @@ from vqaudio.corpus.tokenize import tokenize
 from vqaudio.errors import UserError
 from vqaudio.model_folder import load, save_model
 from vqaudio.prior.model import Prior
-from vqaudio.training.fit_prior import fit_prior
+from vqaudio.training.fit_prior import PriorRun, fit_prior
 
 
 def make_recipe(steps: int, **changes: Any) -> PriorRecipe:
@@ -102,6 +102,33 @@ def test_training_stops_when_validation_gets_worse_and_keeps_the_best(
     assert all(torch.equal(kept[name], x) for name, x in loaded(tmp_path / "out").state_dict().items())
     now = load_file(tmp_path / "out" / "training_state" / "model.safetensors")
     assert any(not torch.equal(kept[name], now[name]) for name in kept)
+
+
+def test_it_begins_where_another_ended(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "tokens", 300)
+    words = (tmp_path / "tokens", tmp_path / "second", False, "speech-16k", str(tmp_path / "first"))
+    fit_prior(make_recipe(60), *words[:1], tmp_path / "first")
+    run = PriorRun(make_recipe(60, prior__dropout=0.1), *words)
+    wanted = loaded(tmp_path / "first").state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in run.prior.state_dict().items())
+    before = json.loads((tmp_path / "first" / "training_state" / "state.json").read_text())
+    assert run.validate()["bits_per_token"] == pytest.approx(before["results"]["bits_per_token"])
+    with pytest.raises(UserError, match="from: None does not go on from a run that began with"):
+        fit_prior(make_recipe(60, prior__dropout=0.1), *words[:2], resume=True)
+
+
+def test_another_shape_and_another_codec_are_no_beginning(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "tokens", 100)
+    fit_prior(make_recipe(1), tmp_path / "tokens", tmp_path / "first")
+    start = str(tmp_path / "first")
+    wider = make_recipe(1, prior__width=64)
+    with pytest.raises(UserError, match=r"first: of another shape .*prior\.width is 64, not 32"):
+        fit_prior(wider, tmp_path / "tokens", tmp_path / "second", start=start)
+    codes = replace(Chain(0).draw(torch.Generator().manual_seed(0)), codec="another")
+    shard = tmp_path / "others" / "tokens-00000.parquet"
+    write_shard(shard, replace(SPEC, fingerprint="another"), [TokenRow("a", codes)])
+    with pytest.raises(UserError, match="the prior reads codec"):
+        fit_prior(make_recipe(1), tmp_path / "others", tmp_path / "second", start=start)
 
 
 KILLED = """

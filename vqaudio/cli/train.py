@@ -65,12 +65,24 @@ def train_prior(
         str,
         typer.Option(metavar="MODEL", help="That made the tokens; read with data.code_vectors."),
     ] = "speech-16k",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Begin with the weights of this prior; the recipe's prior: must be its own.",
+        ),
+    ] = None,
 ) -> None:
     """Fit a prior to the tokens of a corpus."""
     from vqaudio.config import PriorRecipe, read_recipe
 
+    if start is not None:
+        from vqaudio.model_folder import load_prior
+
+        load_prior(start)  # a name that is wrong is so whatever the recipe and the tokens are
     config = read_recipe(PriorRecipe, recipe, overrides)
     from vqaudio.training.fit_prior import fit_prior
 
     with output_folder(out):
-        fit_prior(config, tokens, out, resume, codec)
+        fit_prior(config, tokens, out, resume, codec, start)

@@ -12,32 +12,37 @@ from vqaudio.codec.model import Codec
 from vqaudio.config import Adversarial
 from vqaudio.errors import UserError
 from vqaudio.files import replacing
-from vqaudio.model_folder import find_model, load_codec
+from vqaudio.model_folder import find_model, load_codec, load_prior
+from vqaudio.prior.model import Prior
 from vqaudio.training.checkpoint import flat
 
 DISCRIMINATORS = "discriminators.safetensors"
 SHAPE = ("fft_sizes", "periods", "channels", "norm")  # of the recipe's section: what makes the weights
-OWN = ("dropout", "decay", "default_quantizers")  # keys of a codec that only say how it is trained
+OWN = ("dropout", "decay", "default_quantizers")  # keys of a model that only say how it is trained
 
 
-def begin_with(codec: Codec, model: str) -> str:
-    """Give a codec the weights and codebooks of another of the same shape.
+def begin_with(new: Codec | Prior, model: str) -> str:
+    """Give a codec or prior the weights of another of the same shape, a codec its codebooks too.
 
     Args:
-        codec: that is to be trained.
+        new: that is to be trained.
         model: a shipped name or a model folder.
 
     Returns:
         The fingerprint of the other.
 
     Raises:
-        UserError: it is no codec, or of another shape; every key that differs is named.
+        UserError: it is no such model, of another shape, where every key that differs is named, or a
+            prior over the codes of another codec.
     """
-    other = load_codec(model)
-    _refuse_others(
-        model, "codec.", other.config.model_dump(mode="json"), codec.config.model_dump(mode="json")
-    )
-    codec.load_state_dict(other.state_dict())
+    codec = isinstance(new, Codec)
+    other = load_codec(model) if codec else load_prior(model)
+    section = "codec." if codec else "prior."
+    there, here = (one.config.model_dump(mode="json") for one in (other, new))
+    _refuse_others(model, section, there, here)
+    if isinstance(other, Prior) and isinstance(new, Prior):
+        other.check_codec(new.codec.fingerprint)
+    new.load_state_dict(other.state_dict())
     return other.fingerprint
 
 

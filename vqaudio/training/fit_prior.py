@@ -16,6 +16,7 @@ from vqaudio.errors import UserError
 from vqaudio.evaluation.likelihood import fit
 from vqaudio.model_folder import load_codec, save_model
 from vqaudio.prior.model import Prior
+from vqaudio.training.beginning import begin_with
 from vqaudio.training.checkpoint import open_run
 from vqaudio.training.display import Display
 from vqaudio.training.learner import Learner, part_ranks, start_ranks
@@ -31,6 +32,7 @@ def fit_prior(
     out: Path,
     resume: bool = False,
     codec: str | Path = "speech-16k",
+    start: str | None = None,
 ) -> None:
     """Train a prior and leave the best one, by validation, in a folder.
 
@@ -40,11 +42,13 @@ def fit_prior(
         out: becomes the model folder, with `training_state/` and TensorBoard's `log/` in it.
         resume: go on in `out`, bit for bit where the last checkpoint left off.
         codec: that made the tokens, a shipped name or a model folder; read with `data.code_vectors`.
+        start: a shipped name or model folder whose weights to begin with.
 
     Raises:
-        UserError: tokens or folder cannot be used, or training does not stay finite.
+        UserError: tokens, folder or model to begin with cannot be used, or training does not stay
+            finite.
     """
-    run = PriorRun(recipe, tokens, out, resume, codec)
+    run = PriorRun(recipe, tokens, out, resume, codec, start)
     config = recipe.run
     sums: Counter[str] = Counter()
     log = Log(out / "log", run.step, run.learner.fabric.is_global_zero)
@@ -89,6 +93,7 @@ class PriorRun:
         out: the folder.
         resume: whether to go on.
         codec: that made the tokens.
+        start: the model to begin with, if any.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class PriorRun:
         out: Path,
         resume: bool,
         codec: str | Path,
+        start: str | None = None,
     ) -> None:
         self.recipe, self.out = recipe, out
         fabric = start_ranks(recipe.run.precision)
@@ -116,6 +122,7 @@ class PriorRun:
         self.prior = Prior(config, self.corpus.spec)
         if vectors:
             self.prior.set_code_vectors(vectors)
+        begun = begin_with(self.prior, start) if start else None
         marks = self.corpus.column("split")
         rows, self.validation = split(self.corpus.ids, marks, recipe.run.validation_sounds)
         if not rows:
@@ -126,7 +133,11 @@ class PriorRun:
         self._check_texts([*rows, *self.validation])
         size = recipe.data.tokens_per_batch
         self.batches = TokenBatches(self.corpus, rows, self.prior, size, recipe.run.seed)
-        self.identity = {"recipe": recipe.model_dump(mode="json"), "tokens": _fingerprint(self.corpus)}
+        self.identity = {
+            "recipe": recipe.model_dump(mode="json"),
+            "tokens": _fingerprint(self.corpus),
+            "from": begun,
+        }
         going_on = fabric.broadcast(
             fabric.is_global_zero and open_run(out, self.identity, resume, PriorRecipe)
         )
