@@ -3,8 +3,9 @@
 #
 #     egs/speech-16k/run.sh --data DIR [--out DIR] [--stage N] [--stop-stage N]
 #
-# 1 prepare, 2 train codec, and then its decoder alone, 3 ship codec, 4 tokenize the sounds and perturbed copies, 5 train prior,
-# 6 ship prior, 7 fit code tables. Called again with the same --out, every stage goes on where it was.
+# 1 prepare, 2 train codec, and then its decoder alone, 3 ship codec, 4 tokenize the sounds and copies of them,
+# perturbed and in other voices (pip install pyworld), 5 train prior, and go on with the voices, 6 ship prior,
+# 7 fit code tables. Called again with the same --out, every stage goes on where it was.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -34,15 +35,23 @@ if wanted 4; then
     vqaudio tokenize "$out/manifest.jsonl" --codec speech-16k --out "$out/tokens"
     python "$here/perturb.py" "$out/manifest.jsonl" "$out/perturbed"
     vqaudio tokenize "$out/perturbed" --codec speech-16k --out "$out/perturbed-tokens"
+    python "$here/voices.py" "$out/manifest.jsonl" "$out/voices"
+    vqaudio tokenize "$out/voices" --codec speech-16k --out "$out/voices-tokens"
 fi
 if wanted 5; then
     # shellcheck disable=SC2046
     vqaudio train prior "$recipes/prior/speech-16k.yaml" --tokens "$out/tokens" \
         --tokens "$out/perturbed-tokens" --codec speech-16k --out "$out/prior" $(resume "$out/prior")
+    # shellcheck disable=SC2046
+    vqaudio train prior "$recipes/prior/speech-16k.yaml" --from "$out/prior" optimization.steps=3000 \
+        optimization.learning_rate=1e-3 run.validate_every=200 patience=8 --tokens "$out/tokens" \
+        --tokens "$out/perturbed-tokens" --tokens "$out/voices-tokens" --codec speech-16k \
+        --out "$out/prior-voices" $(resume "$out/prior-voices")
 fi
 if wanted 6; then
-    python "$here/ship.py" "$out/prior" speech-16k-prior
+    python "$here/ship.py" "$out/prior-voices" speech-16k-prior
 fi
 if wanted 7; then
-    python -m vqaudio.applications.fit_tables "$out/tokens" "$out/perturbed-tokens" --codec speech-16k
+    python -m vqaudio.applications.fit_tables "$out/tokens" "$out/perturbed-tokens" "$out/voices-tokens" \
+        --codec speech-16k
 fi
