@@ -151,7 +151,10 @@ class Housekeeping(Section):
     """When to log, validate and save, and how to run."""
 
     seed: int = Field(default=0, ge=0)
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "auto"] = Field(
+        default="32-true",
+        description="auto: bf16-mixed where the GPU or processor computes it, else 32-true",
+    )
     log_every: Positive = 20
     validate_every: Positive = 500
     checkpoint_every: Positive = 500

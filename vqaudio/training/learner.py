@@ -125,8 +125,10 @@ class Learner:
         return tensors, values
 
 
-def start_ranks(precision: Literal["32-true", "bf16-mixed"]) -> "Fabric":
+def start_ranks(precision: Literal["32-true", "bf16-mixed", "auto"]) -> "Fabric":
     """This process and those that torchrun started beside it, a device each; alone without torchrun."""
+    if precision == "auto":
+        precision = "bf16-mixed" if computes_bf16() else "32-true"
     from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
     from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -138,6 +140,14 @@ def start_ranks(precision: Literal["32-true", "bf16-mixed"]) -> "Fabric":
     fabric = Fabric(devices=here, num_nodes=ranks // here, strategy=strategy, precision=precision)
     fabric.launch()
     return fabric
+
+
+def computes_bf16() -> bool:
+    """Whether the GPU, or else the processor, has instructions for it; without, it is slow."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def part_ranks() -> None:
