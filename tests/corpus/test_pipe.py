@@ -152,6 +152,8 @@ def test_nobody_listens_any_more(folder: Path) -> None:
         ),
         (wav(tone(1.0))[:-100], "standard input: truncated, 100 bytes before the end"),
     ],
+    # Named, since a float WAV holds the second it was made in, and so would a name made of its bytes.
+    ids=["nothing", "cut header", "text", "u-law", "no samples", "not finite", "cut data"],
 )
 def test_bad_input_is_one_line(codec: Codec, data: bytes, line: str) -> None:
     with pytest.raises(UserError, match=line.replace("(", r"\(")):
