@@ -33,6 +33,18 @@ def test_pesq_falls_with_noise_and_is_highest_without(sentence: Path) -> None:
         assert scores[0] > scores[1] > scores[2] > 1
 
 
+def test_pesq_leaves_small_numbers_to_others(sentence: Path) -> None:
+    speech = mono(read_audio(sentence, 8000)[0])[0]
+    smallest = torch.tensor(torch.finfo(torch.float32).tiny)
+    for flush in (False, True):
+        torch.set_flush_denormal(flush)
+        try:
+            assert pesq(speech, speech, 8000, "nb") is not None
+            assert bool(smallest / 2 == 0) == flush
+        finally:
+            torch.set_flush_denormal(False)
+
+
 def test_pesq_of_more_than_a_minute_is_none() -> None:
     sound = speechlike(61, 8000)  # of some 120 syllables, over which the package would crash
     assert pesq(sound, sound, 8000, "nb") is None

@@ -31,15 +31,14 @@ def correlation(reference: Tensor, degraded: Tensor, most: int) -> Tensor:
     Returns:
         `[2 * most + 1]`, from -1 to 1 by the energy of the whole sequences; 0 where one is silent.
     """
-    length = fft_length(reference.shape[-1] + degraded.shape[-1])
+    # what wraps around comes after `most` steps
+    length = fft_length(max(reference.shape[-1], degraded.shape[-1]) + most)
     spectra = [torch.fft.rfft(x.double(), length) for x in (reference, degraded)]
     products = torch.fft.irfft(spectra[0].conj() * spectra[1], length)
     products = products.reshape(-1, length).sum(0)
     steps = torch.arange(-most, most + 1)
     norm = reference.double().norm() * degraded.double().norm()
-    within = steps.abs() < length // 2
-    found = torch.where(within, products[steps % length], 0.0)
-    return found / norm if norm > 0 else torch.zeros(len(steps), dtype=torch.float64)
+    return products[steps % length] / norm if norm > 0 else torch.zeros(len(steps), dtype=torch.float64)
 
 
 def fft_length(samples: int) -> int:

@@ -139,7 +139,7 @@ def save_codebook_use(path: str | Path, uses: Sequence[CodebookUse]) -> None:
         panels = figure.subplots(1, len(uses), squeeze=False)[0]
         for axes, use in zip(panels, uses, strict=True):
             shares = use.counts.double().sort(descending=True).values * 100 / max(use.frames, 1)
-            axes.bar(torch.arange(use.size).numpy(), shares.numpy(), width=1.0, color="#5aa9e6")
+            axes.stairs(shares.numpy(), np.arange(use.size + 1) - 0.5, fill=True, color="#5aa9e6")
             axes.axhline(100 / use.size, color="#f2b84b", linewidth=1, linestyle="--")
             axes.set_xlim(-0.5, use.size - 0.5)
             axes.set_title(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -9,13 +10,14 @@ from torch import Tensor
 
 from vqaudio.audio import resample
 from vqaudio.evaluation.pairs import check_lengths
-from vqaudio.features import magnitude, mel_filters
+from vqaudio.features import mel_filters, spectrum
 
 N_FFT, HOP, BANDS, FLOOR = 1024, 256, 80, 1e-5
 LSD_N_FFT, LSD_HOP = 2048, 512
 CEPSTRA = 24
 SCALES = ((2048, 150), (512, 80))  # samples a window, and mel bands
 WIDEST_RATE = 16_000
+REMEMBERED = 60 * WIDEST_RATE  # samples; spectra of longer sounds would fill the memory
 
 
 def log10_mel(audio: Tensor, sample_rate: int) -> Tensor:
@@ -31,7 +33,7 @@ def log10_mel(audio: Tensor, sample_rate: int) -> Tensor:
     Returns:
         `[80, T // 256 + 1]`, at least -5.
     """
-    mel = mel_filters(sample_rate, N_FFT, BANDS).double() @ _spectrogram(audio, N_FFT, HOP)
+    mel = _filters(sample_rate, N_FFT, BANDS) @ _spectrogram(audio, N_FFT, HOP)
     return mel.clamp(min=FLOOR).log10()
 
 
@@ -108,7 +110,7 @@ def stft_distance(reference: Tensor, degraded: Tensor, sample_rate: int) -> floa
     Returns:
         0 for equal sounds; None for sounds of 1024 samples or fewer.
     """
-    return _over_scales(reference, degraded, lambda spectrum, n_fft, bands: spectrum)
+    return _over_scales(reference, degraded, lambda magnitudes, n_fft, bands: magnitudes)
 
 
 def multi_mel_distance(reference: Tensor, degraded: Tensor, sample_rate: int) -> float | None:
@@ -125,7 +127,7 @@ def multi_mel_distance(reference: Tensor, degraded: Tensor, sample_rate: int) ->
     return _over_scales(
         reference,
         degraded,
-        lambda spectrum, n_fft, bands: mel_filters(sample_rate, n_fft, bands).double() @ spectrum,
+        lambda magnitudes, n_fft, bands: _filters(sample_rate, n_fft, bands) @ magnitudes,
     )
 
 
@@ -147,7 +149,7 @@ def _over_scales(
 
 
 def _log_and_linear(first: Tensor, second: Tensor) -> float:
-    logs = [2 * spectrum.clamp(min=FLOOR).log10() for spectrum in (first, second)]
+    logs = [2 * magnitudes.clamp(min=FLOOR).log10() for magnitudes in (first, second)]
     return ((first - second).abs().mean() + (logs[0] - logs[1]).abs().mean()).item()
 
 
@@ -158,7 +160,20 @@ def _both(reference: Tensor, degraded: Tensor, sample_rate: int) -> list[tuple[T
     return [(audio, rate) for audio in resample(torch.stack([reference, degraded]), sample_rate, rate)]
 
 
+_filters = lru_cache(lambda *args: mel_filters(*args).double())
+
+
 def _spectrogram(audio: Tensor, n_fft: int, hop: int, ends: str = "constant") -> Tensor:
     """Magnitudes `[n_fft // 2 + 1, T // hop + 1]` in double precision, frames centred on `f * hop`."""
-    padded = F.pad(audio.double()[None, None], (n_fft // 2, n_fft // 2), mode=ends)
-    return magnitude(padded[0], n_fft, hop)[0]
+    magnitudes = _magnitudes if len(audio) <= REMEMBERED else _magnitudes.__wrapped__
+    return magnitudes(audio.double().numpy().tobytes(), n_fft, hop, ends)
+
+
+@lru_cache(maxsize=8)  # four of an original, for all systems, and four of a system, for all measures
+def _magnitudes(samples: bytes, n_fft: int, hop: int, ends: str) -> Tensor:
+    audio = torch.frombuffer(bytearray(samples), dtype=torch.float64)
+    padded = F.pad(audio[None, None], (n_fft // 2, n_fft // 2), mode=ends)
+    window = torch.hann_window(n_fft, dtype=torch.float64)
+    frames = spectrum(padded[0], n_fft, hop, window)[0]
+    # a third of the time of `abs`, which guards against overflow
+    return (frames.real.square() + frames.imag.square()).sqrt().T
