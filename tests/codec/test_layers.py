@@ -41,3 +41,21 @@ def test_refit_crops_and_pads() -> None:
     x = torch.arange(1.0, 6.0).view(1, 1, -1)
     assert refit(x, Context(1, 2), Context(0, 1)).flatten().tolist() == [2, 3, 4]
     assert refit(x, Context(1, 2), Context(2, 2)).flatten().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 5, 8, 10, 16])
+@pytest.mark.parametrize("inputs", [1, 8, 16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_bfloat16_rounds_and_no_more(stride: int, inputs: int, autocast: bool) -> None:
+    torch.manual_seed(0)
+    conv = Conv(inputs, 8, 2 * stride + stride % 2, stride)
+    x = torch.randn(2, inputs, 501)
+    wanted = conv(x)
+    weights = wanted.detach().sign()  # of a sum that has a gradient everywhere
+    (wanted_gradient,) = torch.autograd.grad((wanted * weights).sum(), conv.conv.weight)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = conv(x) if autocast else conv.bfloat16()(x.bfloat16())
+    (gradient,) = torch.autograd.grad((found * weights).sum(), conv.conv.weight)
+    for one, other in ((found, wanted), (gradient, wanted_gradient)):
+        assert one.shape == other.shape
+        assert (one.float() - other).norm() < 0.02 * other.norm()

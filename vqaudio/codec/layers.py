@@ -7,6 +7,7 @@ zeros at every layer, so that a window cut from a sound gives the same features 
 
 from typing import NamedTuple, Protocol
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -76,7 +77,33 @@ class Conv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, inputs, F]` to `[B, outputs, (F - kernel) // stride + 1]`."""
+        if self.stride > 1 and x.device.type == "cpu" and _in_bfloat16(x):
+            return self._without_stride(x)
         return self.conv(x)
+
+    def _without_stride(self, x: Tensor) -> Tensor:
+        """The same from frames of `stride` frames each, over which no kernel leaps.
+
+        With AMX instructions, oneDNN gives noise for bfloat16 of few channels at strides from 4
+        (torch 2.11; pytorch issue 169688).
+        """
+        stride, kernel = self.stride, self.conv.kernel_size[0]
+        taps = -(-kernel // stride)
+        frames = (x.shape[2] - kernel) // stride + 1
+        x = F.pad(x, (0, (frames - 1 + taps) * stride - x.shape[2]))
+        weight = F.pad(self.conv.weight, (0, taps * stride - kernel))
+        return F.conv1d(
+            rearrange(x, "b c (f s) -> b (c s) f", s=stride),
+            rearrange(weight, "o c (k s) -> o (c s) k", s=stride),
+            self.conv.bias,
+        )
+
+
+def _in_bfloat16(x: Tensor) -> bool:
+    """Whether a convolution of `x` is one of bfloat16."""
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return x.dtype == torch.bfloat16
 
 
 class ChannelNorm(nn.LayerNorm):
