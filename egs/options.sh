@@ -24,3 +24,4 @@ done
 whole_number stage
 whole_number stop_stage
 if wanted 1 && [ -z "$data" ]; then fail "--data: give the folder of the data set"; fi
+command -v vqaudio >/dev/null || fail "no vqaudio on the PATH; activate its environment, or pip install ."

@@ -2,4 +2,4 @@
 # Any folder of sound files: the shipped codec goes on with it, and a prior learns it: run.sh --help.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-exec python "$here/../../recipes/pipeline" "$here" "$@"
+exec python3 "$here/../../recipes/pipeline" "$here" "$@"

@@ -2,4 +2,4 @@
 # Spoken digits at 8 kHz, from recordings to new digits and tables: run.sh --help.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-exec python "$here/../../recipes/pipeline" "$here" "$@"
+exec python3 "$here/../../recipes/pipeline" "$here" "$@"

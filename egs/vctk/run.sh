@@ -2,4 +2,4 @@
 # VCTK: 108 speakers at 24 kHz, a prior that is told text and speaker: run.sh --help.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-exec python "$here/../../recipes/pipeline" "$here" "$@"
+exec python3 "$here/../../recipes/pipeline" "$here" "$@"

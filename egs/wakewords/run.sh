@@ -2,4 +2,4 @@
 # Wake words at 16 kHz, by many voices on their own microphones, to new ones and tables: run.sh --help.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-exec python "$here/../../recipes/pipeline" "$here" "$@"
+exec python3 "$here/../../recipes/pipeline" "$here" "$@"
