@@ -5,14 +5,17 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vqaudio.errors import UserError
 from vqaudio.evaluation.pairs import check_lengths
 
+STOI_RATE = 10_000
 LONGEST_SECONDS = 60  # for PESQ
 
 
@@ -40,10 +43,21 @@ def stoi(reference: Tensor, degraded: Tensor, sample_rate: int, extended: bool =
         return None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        score = float(measure(reference.numpy(), degraded.numpy(), sample_rate, extended=extended))
+        sounds = [
+            _at_stois_rate(x.float().numpy().tobytes(), sample_rate) for x in (reference, degraded)
+        ]
+        score = float(measure(*sounds, STOI_RATE, extended=extended))
     # pystoi answers 1e-5 with a warning where it has nothing to measure: no score, rather than a bad one
     too_short = any("Not enough STFT frames" in str(warning.message) for warning in caught)
     return None if too_short or not math.isfinite(score) else score
+
+
+@lru_cache(maxsize=2)  # both forms ask for both sounds, and many systems for the same original
+def _at_stois_rate(samples: bytes, sample_rate: int) -> np.ndarray[Any, Any]:
+    from pystoi.utils import resample_oct
+
+    audio = np.frombuffer(samples, dtype=np.float32)
+    return audio if sample_rate == STOI_RATE else resample_oct(audio, STOI_RATE, sample_rate)
 
 
 def pesq(
