@@ -58,9 +58,9 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure how close decoded sounds come, and what codes cost. Called again, it goes on."""
-    if measures:
-        from vqaudio.evaluation.measures import agreements, find_measures, of_systems
+    from vqaudio.evaluation.measures import agreements, find_measures, of_systems
 
+    if measures:
         found, missing = find_measures()
         _print_definitions([*(one.definition for one in found), *agreements(), *of_systems()])
         for line in missing:
@@ -76,9 +76,6 @@ def evaluate(
         raise UserError(
             "--data: give a manifest, a folder or sound files; or --reference and --degraded"
         )
-    from vqaudio.corpus.processes import warm_up
-
-    warm_up()  # before the long imports, so that both run at once
     from vqaudio.corpus.manifest import find_sounds
     from vqaudio.evaluation.evaluate import evaluate_codec, evaluate_pairs
     from vqaudio.evaluation.evaluation_page import write_evaluation_page
