@@ -160,7 +160,9 @@ def _both(reference: Tensor, degraded: Tensor, sample_rate: int) -> list[tuple[T
     return [(audio, rate) for audio in resample(torch.stack([reference, degraded]), sample_rate, rate)]
 
 
-_filters = lru_cache(lambda *args: mel_filters(*args).double())
+@lru_cache
+def _filters(sample_rate: int, n_fft: int, bands: int) -> Tensor:
+    return mel_filters(sample_rate, n_fft, bands).double()
 
 
 def _spectrogram(audio: Tensor, n_fft: int, hop: int, ends: str = "constant") -> Tensor:
