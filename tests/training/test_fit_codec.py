@@ -3,6 +3,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,7 @@ def test_data_that_always_break_end_the_run_in_one_line(
     with pytest.raises(UserError, match="step 5: loss or gradient is not finite, after 3"):
         fit_codec(recipe, manifest, tmp_path / "out")
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "out").values())
+    assert not [thread for thread in threading.enumerate() if "Writer" in type(thread).__name__]
 
 
 @pytest.mark.parametrize("step", [2, 6, 7])  # in the warm start, where codes are set, and after it

@@ -52,10 +52,13 @@ def fit_codec(
     steps, config = recipe.optimization.steps, recipe.run
     use = CodebookUse(run.codec.all_codebook_sizes, recipe.health.perplexity)
     sums: Counter[str] = Counter()
-    log = Log(out / "log", run.step, run.learner.fabric.is_global_zero)
-    if run.step == 0:
-        run.log_references(log)
-    with Display("codec", run.step, steps, silent=not log.wanted) as display:
+    first_rank = run.learner.fabric.is_global_zero
+    with (
+        Log(out / "log", run.step, first_rank) as log,
+        Display("codec", run.step, steps, silent=not first_rank) as display,
+    ):
+        if run.step == 0:
+            run.log_references(log)
         display.say(
             f"{len(run.sounds)} sounds, {len(run.validation)} for validation; from step {run.step}"
         )
@@ -76,7 +79,7 @@ def fit_codec(
                     count = sums.pop("steps")
                     means = {name: total / count for name, total in sums.items()}
                     sums.clear()
-                    levels = run.health(audio, output) if log.wanted and run.quantized else []
+                    levels = run.health(audio, output) if first_rank and run.quantized else []
                     points = display.show(run.step, means, run.seconds_per_step, use.take(), levels)
                     log.scalars(run.step, points)
                 if run.validation and (last or run.step % config.validate_every == 0):
@@ -86,7 +89,6 @@ def fit_codec(
                 if last or run.step % config.checkpoint_every == 0:
                     run.save()
         display.say(f"{out}: trained for {run.step} steps")
-    log.close()
     part_ranks()
 
 

@@ -51,8 +51,11 @@ def fit_prior(
     run = PriorRun(recipe, tokens, out, resume, codec, start)
     config = recipe.run
     sums: Counter[str] = Counter()
-    log = Log(out / "log", run.step, run.learner.fabric.is_global_zero)
-    with Display("prior", run.step, recipe.optimization.steps, "tokens", not log.wanted) as display:
+    first_rank = run.learner.fabric.is_global_zero
+    with (
+        Log(out / "log", run.step, first_rank) as log,
+        Display("prior", run.step, recipe.optimization.steps, "tokens", not first_rank) as display,
+    ):
         sounds = len(run.batches.rows)
         display.say(f"{sounds} sounds, {len(run.validation)} for validation; from step {run.step}")
         while not run.over():
@@ -80,7 +83,6 @@ def fit_prior(
         if run.stale >= recipe.patience:
             display.say(f"stopped: no progress in {run.stale} validations, since step {run.best_step}")
         display.say(f"{out}: trained for {run.step} steps")
-    log.close()
     part_ranks()
 
 
