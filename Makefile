@@ -20,8 +20,9 @@ help:
 demo: $(VENV)/.installed
 	$(BIN)/vqaudio demo $(if $(AUDIO),"$(AUDIO)") --out "$(OUT)"
 
+# Where a worker crashes, the run ends and names the test: with a new worker, pytest-xdist waits for ever.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

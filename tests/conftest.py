@@ -15,6 +15,7 @@ from hypothesis import settings
 
 import vqaudio
 import vqaudio.codec.native
+import vqaudio.evaluation.pitch
 import vqaudio.prior.native
 from tests.browser import NO_CHROMIUM, SCREENSHOTS, Window, chromium, open_window
 from tests.sounds import WavMaker, tone
@@ -32,6 +33,8 @@ torch.set_num_threads(1)
 # compiled here and kept, or the first process that needs it would tell the user so
 vqaudio.codec.native.library()
 vqaudio.prior.native.library()
+# and librosa here, where processes take turns: tests use it beside what they start
+vqaudio.evaluation.pitch.tracker()
 
 
 @pytest.fixture

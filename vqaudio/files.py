@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vqaudio.errors import UserError
@@ -99,6 +99,22 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[int]:
         raise UserError(f"{path}: another run is writing there; wait for it, or stop it") from None
     try:
         yield handle
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def in_turn(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Do something while no other process does it: those that name the same folder wait.
+
+    Args:
+        folder: is there; nothing is written to it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(handle)
 

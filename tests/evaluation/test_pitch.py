@@ -1,12 +1,17 @@
 """Measures of pitch, on voices whose pitch is known."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
+import librosa
 import numpy as np
 import pytest
 import torch
 
 from vqaudio.evaluation.pitch import f0_correlation, f0_rmse_cents, f0_rmse_hz, track, voicing_error
+from vqaudio.files import in_turn
 
 RATE = 16000
 
@@ -64,3 +69,18 @@ def test_sounds_of_other_rates_have_the_same_pitch() -> None:
     high = resample(sound[None], RATE, 48000)[0]
     difference = 1200 * np.log2(track(high, 48000)[5:-5] / track(sound, RATE)[5:-5])
     assert math.isclose(float(np.nanmax(np.abs(difference))), 0, abs_tol=11)  # a step of the tracker
+
+
+def test_no_two_processes_compile_the_tracker_at_once() -> None:
+    script = "from vqaudio.evaluation.pitch import tracker; tracker()"
+    with in_turn(Path(librosa.__file__).parent):
+        other = subprocess.Popen([sys.executable, "-c", script])
+        while not waits(other.pid):
+            assert other.poll() is None, "it did not wait for its turn"
+    assert other.wait() == 0
+
+
+def waits(process: int) -> bool:
+    """Whether a process waits for somebody's lock."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and str(process) in line.split() for line in lines)

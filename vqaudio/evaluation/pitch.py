@@ -1,13 +1,16 @@
 """Measures of pitch and voicing, by the tracker pYIN of librosa."""
 
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from vqaudio.audio import resample
 from vqaudio.evaluation.pairs import check_lengths
+from vqaudio.files import in_turn
 
 LOWEST_HZ, HIGHEST_HZ = 65.0, 400.0  # of speaking voices
 RATE, FRAME, HOP = 16_000, 1024, 320
@@ -87,18 +90,29 @@ def track(audio: Tensor, sample_rate: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)  # four measures ask for both sounds, and many systems for the same original
 def _track(samples: bytes) -> np.ndarray:
-    import librosa
-
+    pyin = tracker()
     audio = np.frombuffer(samples, dtype=np.float32)
     pieces = [audio[start : start + PIECE] for start in range(0, len(audio), PIECE)]
-    tracks = [
-        librosa.pyin(
-            piece, fmin=LOWEST_HZ, fmax=HIGHEST_HZ, sr=RATE, frame_length=FRAME, hop_length=HOP
+    return np.concatenate([np.zeros(0), *(pyin(piece) for piece in pieces if len(piece) >= FRAME)])
+
+
+@cache
+def tracker() -> Callable[[np.ndarray], np.ndarray]:
+    """pYIN of samples `[T]`, compiled: the first time on a machine this takes some ten seconds.
+
+    One process at a time compiles it: two at once can leave machine code in numba's cache that is not
+    of one piece and crashes every process from then on (numba issue 10128).
+    """
+    import librosa
+
+    def pyin(samples: np.ndarray) -> np.ndarray:
+        return librosa.pyin(
+            samples, fmin=LOWEST_HZ, fmax=HIGHEST_HZ, sr=RATE, frame_length=FRAME, hop_length=HOP
         )[0]
-        for piece in pieces
-        if len(piece) >= FRAME
-    ]
-    return np.concatenate([np.zeros(0), *tracks])
+
+    with in_turn(Path(librosa.__file__).parent):
+        pyin(np.zeros(FRAME, np.float32))
+    return pyin
 
 
 def _tracks(reference: Tensor, degraded: Tensor, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
