@@ -98,7 +98,7 @@ def _track(samples: bytes) -> np.ndarray:
 
 @cache
 def tracker() -> Callable[[np.ndarray], np.ndarray]:
-    """pYIN of samples `[T]`, compiled: the first time on a machine this takes some ten seconds.
+    """Load pYIN of samples `[T]`, compiled: the first time on a machine this takes some ten seconds.
 
     One process at a time compiles it: two at once can leave machine code in numba's cache that is not
     of one piece and crashes every process from then on (numba issue 10128).
