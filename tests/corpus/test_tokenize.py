@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -158,10 +159,13 @@ def test_a_sound_that_kills_its_readers_is_left_out(
     def deadly(pool: Any, worker: Any) -> bool:
         while not worker.ready:  # it dies of its work, not at its start
             list(pool._take(worker, worker.connection.recv()))
+        os.kill(worker.process.pid, signal.SIGSTOP)  # nor does it get to send what it made of it
         given = give(pool, worker)
         if 3 in worker.sounds:
             worker.process.kill()
             worker.process.join()
+        else:
+            os.kill(worker.process.pid, signal.SIGCONT)
         return given
 
     monkeypatch.setattr(local._Pool, "_give", deadly)
