@@ -271,3 +271,9 @@ def test_the_shipped_sentence_is_speech_at_16_khz(sentence: Path) -> None:
     assert (rate, audio.shape[0]) == (16000, 1)
     assert 3 < audio.shape[1] / rate < 5
     assert 0.1 < audio.abs().max() <= 1
+
+
+@pytest.mark.parametrize("rate", [0, -3])
+def test_no_rate_is_none(rate: int) -> None:
+    with pytest.raises(UserError, match=f"sample rate {rate}: must be above 0 Hz"):
+        resample(torch.zeros(1, 8), rate, 16000)

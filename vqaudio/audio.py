@@ -128,9 +128,14 @@ def resample(audio: Tensor, source_rate: int, target_rate: int) -> Tensor:
 
     Returns:
         float32 `[C, T * target_rate / source_rate]`, rounded, and never without a sample.
+
+    Raises:
+        UserError: a rate is not above 0.
     """
     if source_rate == target_rate:
         return audio
+    if min(source_rate, target_rate) <= 0:
+        raise UserError(f"sample rate {min(source_rate, target_rate)}: must be above 0 Hz")
     channels = []
     for channel in audio:
         resampler = Resampler(source_rate, target_rate)

@@ -53,5 +53,5 @@ if wanted 6; then
 fi
 if wanted 7; then
     python -m vqaudio.applications.fit_tables "$out/tokens" "$out/perturbed-tokens" "$out/voices-tokens" \
-        --codec speech-16k
+        --codec "$here/../../vqaudio/pretrained/speech-16k"
 fi

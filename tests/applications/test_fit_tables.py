@@ -65,3 +65,13 @@ def test_what_can_be_mended_is_one_line(
     assert capsys.readouterr().err.startswith("error: ")
     with pytest.raises(UserError, match="tokens of codec"):
         list(fit_tables(waveform_codec(seed=1), tokens, steps=1))
+
+
+def test_the_tables_of_a_shipped_codec_are_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--codec", "speech-16k"])
+    assert (
+        "speech-16k: ships with its tables; give a model folder of your own" in capsys.readouterr().err
+    )

@@ -43,6 +43,10 @@ def test_a_codec_is_judged_and_a_bad_file_named(
     run = program("evaluate", "--codec", model, "--data", data, "--out", out)
     assert run.status == 2
     assert "holds another evaluation: inputs is 3" in run.err
+    run = program("evaluate", "--codec", model, "--data", data, "--out", data)
+    assert run.status == 2
+    assert f"{data}: holds other files than an evaluation's; choose another --out" in run.err
+    assert not (data / "run.json").exists()
 
 
 def test_folders_are_compared(program: Program, folders: tuple[Path, Path], tmp_path: Path) -> None:

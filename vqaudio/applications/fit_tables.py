@@ -34,7 +34,7 @@ from vqaudio.codec.code_vectors import code_vectors
 from vqaudio.codec.model import Codec
 from vqaudio.corpus.dataset import TokenDataset
 from vqaudio.errors import UserError
-from vqaudio.model_folder import find_model, load_codec
+from vqaudio.model_folder import SHIPPED, find_model, load_codec
 
 STEPS, BATCH, LEARNING_RATE = 2500, 2048, 3e-3
 DROPOUT = 0.1  # of hidden units
@@ -236,6 +236,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     try:
         folder = find_model(given.codec)
+        if folder != Path(given.codec) and SHIPPED in folder.parents:
+            raise UserError(f"{given.codec}: ships with its tables; give a model folder of your own")
         codec = load_codec(folder)
         for found in fit_tables(codec, TokenDataset(given.tokens), given.steps):
             if isinstance(found, str):

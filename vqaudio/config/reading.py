@@ -54,6 +54,8 @@ def _said(values: Any, error: Mapping[str, Any]) -> str:
         case "union_tag_invalid":
             keys.append("kind")
             message = f"{error['ctx']['tag']} is none of {error['ctx']['expected_tags']}"
+        case "missing":
+            message = "missing"
         case "model_type" | "model_attributes_type":
             message = "not a mapping"
         case "union_tag_not_found":

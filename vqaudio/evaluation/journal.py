@@ -29,10 +29,12 @@ def claim(out: Path, settings: Mapping[str, str]) -> None:
         settings: what decides the figures, by name.
 
     Raises:
-        UserError: it holds another run; what differs is named.
+        UserError: it holds another run, of which what differs is named, or what is of no run.
     """
     path = out / RUN
     if not path.exists() and not (out / PER_FILE).exists():
+        if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+            raise UserError(f"{out}: holds other files than an evaluation's; choose another --out")
         write_text(path, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
         return
     try:

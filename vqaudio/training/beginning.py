@@ -18,6 +18,7 @@ from vqaudio.training.checkpoint import flat
 
 DISCRIMINATORS = "discriminators.safetensors"
 SHAPE = ("fft_sizes", "periods", "channels", "norm")  # of the recipe's section: what makes the weights
+NAMED = 3  # differences, of however many there are
 OWN = ("dropout", "decay", "default_quantizers")  # keys of a model that only say how it is trained
 
 
@@ -32,7 +33,7 @@ def begin_with(new: Codec | Prior, model: str) -> str:
         The fingerprint of the other.
 
     Raises:
-        UserError: it is no such model, of another shape, where every key that differs is named, or a
+        UserError: it is no such model, of another shape, of which what differs is named, or a
             prior over the codes of another codec.
     """
     codec = isinstance(new, Codec)
@@ -102,4 +103,8 @@ def _refuse_others(model: str | Path, section: str, there: Any, here: Any) -> No
         if key.rpartition(".")[2] not in OWN and then.get(key) != now.get(key)
     ]
     if wrong:
-        raise UserError(f"{model}: of another shape than the recipe, where {'; '.join(wrong)}")
+        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        raise UserError(
+            f"{model}: of another shape than the recipe, where {'; '.join(wrong[:NAMED])}{more}; "
+            "change these, or begin with another model"
+        )
