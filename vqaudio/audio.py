@@ -134,8 +134,6 @@ def resample(audio: Tensor, source_rate: int, target_rate: int) -> Tensor:
     """
     if source_rate == target_rate:
         return audio
-    if min(source_rate, target_rate) <= 0:
-        raise UserError(f"sample rate {min(source_rate, target_rate)}: must be above 0 Hz")
     channels = []
     for channel in audio:
         resampler = Resampler(source_rate, target_rate)
@@ -226,9 +224,19 @@ class AudioWriter:
 
 
 class Resampler:
-    """One channel through soxr, piece by piece; passes samples on untouched at equal rates."""
+    """One channel through soxr, piece by piece; passes samples on untouched at equal rates.
+
+    Args:
+        source_rate: of what comes, in Hz.
+        target_rate: of what is wanted, in Hz.
+
+    Raises:
+        UserError: a rate is not above 0.
+    """
 
     def __init__(self, source_rate: int, target_rate: int) -> None:
+        if min(source_rate, target_rate) <= 0:
+            raise UserError(f"sample rate {min(source_rate, target_rate)}: must be above 0 Hz")
         self._stream = None
         if source_rate != target_rate:
             self._stream = soxr.ResampleStream(

@@ -1,6 +1,9 @@
 """The one exception that a user is meant to see."""
 
 import re
+from collections.abc import Sequence
+
+NAMED = 3  # differences in a message, of however many there are
 
 # Control characters, and what Python makes of bytes in file names that are not UTF-8.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -24,6 +27,12 @@ def printable(text: str) -> str:
     of file names that are not UTF-8, such as `\xff`.
     """
     return _UNPRINTABLE.sub(_escape, text)
+
+
+def some_of(differences: Sequence[str]) -> str:
+    """The first three, and how many more there are: so many as a line can hold."""
+    more = f" and {len(differences) - NAMED} more" if len(differences) > NAMED else ""
+    return "; ".join(differences[:NAMED]) + more
 
 
 def _escape(match: re.Match[str]) -> str:

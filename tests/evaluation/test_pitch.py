@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import librosa
@@ -77,6 +78,7 @@ def test_no_two_processes_compile_the_tracker_at_once() -> None:
         other = subprocess.Popen([sys.executable, "-c", script])
         while not waits(other.pid):
             assert other.poll() is None, "it did not wait for its turn"
+            time.sleep(0.01)
     assert other.wait() == 0
 
 

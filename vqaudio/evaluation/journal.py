@@ -13,12 +13,10 @@ import torch
 
 from vqaudio.codes import Codes
 from vqaudio.corpus.manifest import Sound
-from vqaudio.errors import UserError
+from vqaudio.errors import UserError, some_of
 from vqaudio.evaluation.evaluation_folder import CODES, PER_FILE, RUN, read_lines
 from vqaudio.evaluation.judge import Outcome
 from vqaudio.files import whole_lines, write_text
-
-NAMED = 3  # differences, of however many there are
 
 
 def claim(out: Path, settings: Mapping[str, str]) -> None:
@@ -48,11 +46,7 @@ def claim(out: Path, settings: Mapping[str, str]) -> None:
         if there.get(name) != settings.get(name)
     ]
     if differing:
-        more = f" and {len(differing) - NAMED} more" if len(differing) > NAMED else ""
-        raise UserError(
-            f"{out}: holds another evaluation: {'; '.join(differing[:NAMED])}{more}; "
-            "choose another --out"
-        )
+        raise UserError(f"{out}: holds another evaluation: {some_of(differing)}; choose another --out")
 
 
 def inputs_hash(sounds: Sequence[Sound], files: Sequence[str] = ()) -> str:

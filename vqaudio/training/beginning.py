@@ -10,7 +10,7 @@ from torch import nn
 
 from vqaudio.codec.model import Codec
 from vqaudio.config import Adversarial
-from vqaudio.errors import UserError
+from vqaudio.errors import UserError, some_of
 from vqaudio.files import replacing
 from vqaudio.model_folder import find_model, load_codec, load_prior
 from vqaudio.prior.model import Prior
@@ -18,7 +18,6 @@ from vqaudio.training.checkpoint import flat
 
 DISCRIMINATORS = "discriminators.safetensors"
 SHAPE = ("fft_sizes", "periods", "channels", "norm")  # of the recipe's section: what makes the weights
-NAMED = 3  # differences, of however many there are
 OWN = ("dropout", "decay", "default_quantizers")  # keys of a model that only say how it is trained
 
 
@@ -103,8 +102,7 @@ def _refuse_others(model: str | Path, section: str, there: Any, here: Any) -> No
         if key.rpartition(".")[2] not in OWN and then.get(key) != now.get(key)
     ]
     if wrong:
-        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         raise UserError(
-            f"{model}: of another shape than the recipe, where {'; '.join(wrong[:NAMED])}{more}; "
+            f"{model}: of another shape than the recipe, where {some_of(wrong)}; "
             "change these, or begin with another model"
         )

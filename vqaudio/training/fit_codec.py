@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -54,7 +55,7 @@ def fit_codec(
     sums: Counter[str] = Counter()
     first_rank = run.learner.fabric.is_global_zero
     with (
-        Log(out / "log", run.step, first_rank) as log,
+        closing(Log(out / "log", run.step, first_rank)) as log,
         Display("codec", run.step, steps, silent=not first_rank) as display,
     ):
         if run.step == 0:

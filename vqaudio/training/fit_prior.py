@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -53,7 +54,7 @@ def fit_prior(
     sums: Counter[str] = Counter()
     first_rank = run.learner.fabric.is_global_zero
     with (
-        Log(out / "log", run.step, first_rank) as log,
+        closing(Log(out / "log", run.step, first_rank)) as log,
         Display("prior", run.step, recipe.optimization.steps, "tokens", not first_rank) as display,
     ):
         sounds = len(run.batches.rows)

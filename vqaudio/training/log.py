@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -30,9 +28,6 @@ class Log:
 
         self._writer = SummaryWriter(str(folder), purge_step=first or None) if wanted else None
 
-    def __enter__(self) -> Self:
-        return self
-
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """A point on each curve."""
         if self._writer is None:
@@ -48,13 +43,8 @@ class Log:
         self._writer.add_audio(f"audio/{name}", audio.clamp(-1, 1)[None], step, sample_rate)
         self._writer.add_image(f"spectrogram/{name}", spectrogram_picture(audio), step)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Write out what is held back, however the run ended."""
+    def close(self) -> None:
+        """Write out what is held back."""
         if self._writer is not None:
             self._writer.close()
 
